@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The nouns every room speaks (design.md, "Words"): frozen dataclasses and enums, no behaviour of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+Counters = Mapping[str, int]
+"""Counter name -> value, as the SMMU's ``stats`` property names them (e.g. ``cmd-tlbi-nh-va``)."""
+
+
+class Outcome(StrEnum):
+    """What one workload did on one variant in one setup."""
+
+    PASS = "PASS"
+    LOOP = "LOOP"
+    STALE = "STALE"
+    CORRUPT = "CORRUPT"
+    SPLAT = "SPLAT"
+    HANG = "HANG"
+    SKIP = "SKIP"
+    INVALID = "INVALID"
+    ERROR = "ERROR"
+
+    @property
+    def bad(self) -> bool:
+        """The kernel did wrong."""
+        return self in _BAD
+
+    @property
+    def undecided(self) -> bool:
+        """Says nothing about the kernel."""
+        return self in _UNDECIDED
+
+
+_BAD = frozenset({Outcome.LOOP, Outcome.STALE, Outcome.CORRUPT, Outcome.SPLAT, Outcome.HANG})
+_UNDECIDED = frozenset({Outcome.SKIP, Outcome.INVALID, Outcome.ERROR})
+
+
+class Verdict(StrEnum):
+    """What a patch does, judged over all paths and setups."""
+
+    FIXES = "FIXES"
+    PARTIAL = "PARTIAL"
+    NO_EFFECT = "NO-EFFECT"
+    REGRESSES = "REGRESSES"
+    BASE_UNAFFECTED = "BASE-UNAFFECTED"
+    INCONCLUSIVE = "INCONCLUSIVE"
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A kernel source tree, resolved and unpacked in the cache (read-only)."""
+
+    name: str
+    """What the user asked for: ``6.1``, ``newest``, a path, ``TREE@REF``."""
+    version: str
+    """Of the tree's own Makefile: ``6.1.192``."""
+    origin: str
+    """Where it came from, exactly: ``Debian linux-source-6.1 6.1.192-2`` with suite, a git commit, a tarball."""
+    digest: str
+    """Hex SHA-256 of what was unpacked (package, tarball) or the git tree id."""
+    tree: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """One patch of a series, as found in the user's input."""
+
+    subject: str
+    diff: str
+    author: str = ""
+    message_id: str = ""
+    source: str = ""
+    """File (and line) it was read from."""
+    base_hint: str = ""
+    """``base-commit:`` or a version named in the mail; empty if none."""
+    files: tuple[str, ...] = ()
+    """Paths the diff touches, relative to the tree."""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Patches in order of application. Empty for a base variant."""
+
+    patches: tuple[Patch, ...] = ()
+    title: str = ""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return tuple(sorted({f for p in self.patches for f in p.files}))
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltKernel:
+    """A variant that was built: kernel image and guest driver, in the cache."""
+
+    kernel: Kernel
+    series: Series
+    key: str
+    """Cache key: content of source, patches, configuration, driver and toolchain."""
+    image: Path
+    """arm64 ``Image``."""
+    modules: tuple[Path, ...]
+    """Modules built for this variant, the guest driver among them (``.ko``)."""
+    config: Path
+    """The resulting ``.config``."""
+    log: Path
+    """Output of the build."""
+    release: str
+    """``make kernelrelease``."""
+    image_sha256: str
+    objects: int
+    """Objects compiled by this build (a patched variant: only what the patch touched)."""
+    seconds: float
+    """Wall time of this build; of the first one, when it came from the cache."""
+    warnings: tuple[str, ...] = ()
+    """Compiler warnings of this build, first lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Emulator:
+    """The patched QEMU."""
+
+    binary: Path
+    key: str
+    version: str
+    """As ``qemu-system-aarch64 --version`` prints it."""
+    origin: str
+    """Source package and exact version, tarball or tree, with hash."""
+
+
+@dataclass(frozen=True, slots=True)
+class GuestImage:
+    """What a guest boots besides its kernel."""
+
+    initramfs: Path
+    """Base initramfs; the variant's modules are appended to it as a second archive."""
+    disk: Path
+    """Raw ext4 image, opened with snapshot=on."""
+    client_key: Path
+    """Private SSH key that the guest accepts."""
+    host_key: str
+    """The guest's public host key, ``ssh-ed25519 AAAA...``: pinned."""
+    key: str
+    packages: tuple[str, ...] = ()
+    """Exact Debian packages inside: ``busybox-static 1:1.35.0-4 sha256:...``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """The machine: CPU model and SMMU features."""
+
+    name: str
+    cpu: str
+    """QEMU CPU model; cortex-a57 has no hardware dirty bit, cortex-a76 has."""
+    memory_mib: int = 512
+    cpus: int = 2
+    ssidsize: int = 16
+    stall: bool = True
+    oas: int = 44
+    """Output address size of the SMMU, bits; SVA needs at least the CPU's PARange."""
+    iotlb: bool = True
+    """False: the SMMU caches nothing (the control)."""
+    hw_dirty: bool = False
+    """The CPU sets dirty bits in hardware (FEAT_HAFDBS)."""
+    accel: str = "tcg"
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """One row of the catalogue of paths (guest-tests/workloads/catalogue.yaml)."""
+
+    path: str
+    """Name of the path and of its program in the guest."""
+    family: str
+    what: str
+    functions: tuple[str, ...] = ()
+    """Kernel functions it is about."""
+    thread: str = ""
+    control: bool = False
+    """Expected clean on every kernel: it shows that the harness works."""
+
+
+@dataclass(frozen=True, slots=True)
+class Splat:
+    """Kernel text that says something is wrong: panic, oops, warning, lockdep, hung task, KASAN."""
+
+    kind: str
+    title: str
+    """Its first line, without time stamp."""
+    text: str
+    """The whole trace."""
+    line: int
+    """Line of the console log, from 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathResult:
+    """One workload on one variant in one setup, with the evidence."""
+
+    path: str
+    setup: str
+    outcome: Outcome
+    reason: str = ""
+    stalls: int = 0
+    retries: int = 0
+    tlbi: int = 0
+    """SMMU TLB invalidation commands in the workload's measured window."""
+    notifier_calls: int = 0
+    """Calls of the SMMU driver's notifier callback in that window."""
+    seconds: float = 0.0
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """``# key value`` lines of the workload's KTAP."""
+    counters: Counters = field(default_factory=dict)
+    """What the SMMU's own counters gained over the whole workload, over QMP."""
+    ktap: str = ""
+    splats: tuple[Splat, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GuestRecord:
+    """All that is known of one guest's life, for the oracle and the report."""
+
+    variant: str
+    """``base`` or ``patched``, or a control's name."""
+    setup: str
+    results: tuple[PathResult, ...]
+    end: str
+    """``POWEROFF``, ``PANIC``, ``HANG``, ``RESET``, ``QEMU-DIED``."""
+    boot_splats: tuple[Splat, ...] = ()
+    """Splats outside any workload."""
+    boot_seconds: float = 0.0
+    seconds: float = 0.0
+    logs: Path | None = None
+    """Folder with console, QMP log, command line, KTAP."""
