@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Compare what base and patched variant did, path by path, and say what the patch does (design.md, "Words").
+
+Pure: takes records, gives a judgement. A verdict is never better than its weakest needed outcome: where a path
+says nothing (SKIP, INVALID, ERROR) nothing good is concluded from the others, but a regression or a loop that is
+still there stands whatever the rest says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from harness.errors import ExitStatus
+from harness.model import GuestRecord, Outcome, PathResult, Splat, Verdict
+
+
+class Change(StrEnum):
+    """What the patch did to one path in one setup."""
+
+    MENDED = "mended"
+    STILL = "not mended"
+    WORSE = "worse"
+    SAME = "same"
+    UNDECIDED = "undecided"
+    NOT_NEEDED = "not applicable"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One path in one setup, on base and patched variant."""
+
+    path: str
+    setup: str
+    base: PathResult
+    patched: PathResult
+    change: Change
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict with the reasons for it."""
+
+    verdict: Verdict
+    reason: str
+    comparisons: tuple[Comparison, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def status(self) -> ExitStatus:
+        return STATUS[self.verdict]
+
+
+STATUS: Mapping[Verdict, ExitStatus] = {
+    Verdict.FIXES: ExitStatus.FIXES,
+    Verdict.PARTIAL: ExitStatus.NOT_FIXED,
+    Verdict.NO_EFFECT: ExitStatus.NOT_FIXED,
+    Verdict.REGRESSES: ExitStatus.NOT_FIXED,
+    Verdict.BASE_UNAFFECTED: ExitStatus.UNDECIDED,
+    Verdict.INCONCLUSIVE: ExitStatus.UNDECIDED,
+}
+
+_SEVERITY: Mapping[Outcome, int] = {
+    Outcome.PASS: 0,
+    Outcome.LOOP: 1,
+    Outcome.STALE: 2,
+    Outcome.SPLAT: 3,
+    Outcome.HANG: 4,
+    Outcome.CORRUPT: 5,
+}
+
+_MENDABLE = frozenset({Outcome.LOOP, Outcome.STALE})
+
+
+def change(base: PathResult, patched: PathResult) -> Change:
+    """What became of one path."""
+    if base.outcome.undecided or patched.outcome.undecided:
+        skipped_alike = (
+            base.outcome is patched.outcome is Outcome.SKIP and base.reason == patched.reason
+        )
+        return Change.NOT_NEEDED if skipped_alike else Change.UNDECIDED
+    before, after = _SEVERITY[base.outcome], _SEVERITY[patched.outcome]
+    if after > before or _new_splats(base.splats, patched.splats):
+        return Change.WORSE
+    if after == 0:
+        return Change.MENDED if base.outcome in _MENDABLE else Change.SAME
+    return Change.STILL
+
+
+def compare(base: Iterable[GuestRecord], patched: Iterable[GuestRecord]) -> tuple[Comparison, ...]:
+    """Pair the results of both variants by path and setup, in the order of the base's.
+
+    A result that one side lacks (its guest did not get that far) is ERROR there, never left out.
+    """
+    after = {(r.path, r.setup): r for rec in patched for r in rec.results}
+    before = {(r.path, r.setup): r for rec in base for r in rec.results}
+    pairs = []
+    for path, setup in list(before) + [k for k in after if k not in before]:
+        b = before.get((path, setup)) or _missing(path, setup)
+        p = after.get((path, setup)) or _missing(path, setup)
+        pairs.append(Comparison(path, setup, b, p, change(b, p)))
+    return tuple(pairs)
+
+
+def judge(
+    base: Sequence[GuestRecord], patched: Sequence[GuestRecord], *, controls: Sequence[GuestRecord] = ()
+) -> Judgement:
+    """The verdict on a patch.
+
+    ``controls`` are the base kernel's guests on an SMMU that caches nothing: a path that loops there as well
+    loops for another reason than a missing invalidation, and a control that could not be run leaves the
+    verdict open.
+    """
+    pairs = compare(base, patched)
+    by_change = {c: [p for p in pairs if p.change is c] for c in Change}
+    new_logs = _new_splats(_outside(base), _outside(patched))
+    control_faults, notes = _controls(pairs, controls)
+    notes += [f"new in the kernel log, outside any path: {s.title}" for s in new_logs]
+
+    verdict, reason = _decide(pairs, by_change, new_logs)
+    if control_faults and verdict is not Verdict.REGRESSES:
+        verdict, reason = Verdict.INCONCLUSIVE, "control failed: " + "; ".join(control_faults)
+    return Judgement(verdict, reason, pairs, tuple(notes))
+
+
+def _decide(
+    pairs: Sequence[Comparison], by_change: Mapping[Change, list[Comparison]], new_logs: Sequence[Splat]
+) -> tuple[Verdict, str]:
+    mended, still = by_change[Change.MENDED], by_change[Change.STILL]
+    worse, undecided = by_change[Change.WORSE], by_change[Change.UNDECIDED]
+    if worse or new_logs:
+        what = [f"{_names(worse)} worse than on the base"] if worse else []
+        what += [f"kernel log: {new_logs[0].title}"] if new_logs else []
+        return Verdict.REGRESSES, "; ".join(what)
+    if mended and still:
+        return Verdict.PARTIAL, f"{_names(mended)} mended; {_names(still)} not"
+    if undecided or not pairs:
+        why = f"{_names(undecided)} undecided: {_why(undecided)}" if undecided else "no path was run"
+        return Verdict.INCONCLUSIVE, why
+    if mended:
+        return Verdict.FIXES, f"{_names(mended)} mended; nothing worse"
+    if still:
+        return Verdict.NO_EFFECT, f"{_names(still)} as bad as on the base"
+    return Verdict.BASE_UNAFFECTED, "no path loops or goes stale on the base"
+
+
+def _controls(
+    pairs: Sequence[Comparison], controls: Sequence[GuestRecord]
+) -> tuple[list[str], list[str]]:
+    """Faults of the controls, and notes on loops that are not for want of an invalidation."""
+    faults: list[str] = []
+    notes: list[str] = []
+    looping = {(c.path, c.setup) for c in pairs if c.base.outcome in _MENDABLE}
+    for record in controls:
+        seen = {r.path: r for r in record.results}
+        for path, setup in sorted(looping):
+            if setup != record.setup:
+                continue
+            result = seen.get(path)
+            if result is None or result.outcome in (Outcome.ERROR, Outcome.SKIP, Outcome.HANG):
+                why = result.reason if result else "not run"
+                faults.append(f"{path} on {setup} with the IOTLB off: {why}")
+            elif result.outcome in _MENDABLE:
+                notes.append(
+                    f"{path} on {setup} loops with the IOTLB off as well: the page table itself denies the "
+                    "access, this is not a missing invalidation"
+                )
+    return faults, notes
+
+
+def _names(pairs: Sequence[Comparison]) -> str:
+    """Paths once each, with the setups named only where they differ from path to path."""
+    setups: dict[str, list[str]] = {}
+    for c in pairs:
+        setups.setdefault(c.path, []).append(c.setup)
+    same = len({tuple(s) for s in setups.values()}) == 1
+    return ", ".join(p if same else f"{p} ({', '.join(s)})" for p, s in setups.items())
+
+
+def _why(pairs: Sequence[Comparison]) -> str:
+    reasons = []
+    for c in pairs:
+        for side, result in (("base", c.base), ("patched", c.patched)):
+            if result.outcome.undecided:
+                reasons.append(f"{side} {result.outcome}: {result.reason}")
+    return "; ".join(dict.fromkeys(reasons))
+
+
+def _outside(records: Iterable[GuestRecord]) -> list[Splat]:
+    return [s for r in records for s in r.boot_splats]
+
+
+def _new_splats(base: Iterable[Splat], patched: Iterable[Splat]) -> list[Splat]:
+    """Splats of a kind and place that the base does not show."""
+    known = {_place(s) for s in base}
+    return [s for s in patched if _place(s) not in known]
+
+
+def _place(splat: Splat) -> tuple[str, str]:
+    """Kind and place, without what changes from run to run (addresses, PIDs, CPU numbers)."""
+    words = [w for w in splat.title.split() if not any(ch.isdigit() for ch in w)]
+    return splat.kind, " ".join(words)
+
+
+def _missing(path: str, setup: str) -> PathResult:
+    return PathResult(path, setup, Outcome.ERROR, reason="no result was recorded")
