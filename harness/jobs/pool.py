@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Spread guests over processes of this host.
+
+A process for each task, not a thread: a signal ends a process in the middle of any wait, so that Ctrl-C and
+SIGTERM unwind every guest's context manager at once. Tasks hand over their results as files; only errors
+travel back.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+from harness.errors import ExitStatus, FaultloopError, InfrastructureError
+
+Task = Callable[[], None]
+
+_STOP_SECONDS = 20.0
+"""How long a task may take to clean up after SIGTERM before it is killed."""
+
+
+def run(tasks: Sequence[Task], *, at_once: int) -> list[FaultloopError | None]:
+    """Run the tasks, at most ``at_once`` together; the error of each, or None.
+
+    An interruption ends all of them, waits for their clean-up and is raised again.
+    """
+    context = multiprocessing.get_context("fork")
+    errors: list[FaultloopError | None] = [None] * len(tasks)
+    waiting = list(enumerate(tasks))
+    running: dict[Connection, tuple[int, BaseProcess]] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < max(1, at_once):
+                index, task = waiting.pop(0)
+                ours, theirs = context.Pipe(duplex=False)
+                process = context.Process(target=_child, args=(task, theirs))
+                process.start()
+                theirs.close()
+                running[ours] = (index, process)
+            for ready in wait(list(running)):
+                assert isinstance(ready, Connection)
+                index, process = running.pop(ready)
+                errors[index] = _harvest(ready, process)
+    finally:
+        _stop([process for _, process in running.values()])
+    return errors
+
+
+def _harvest(ours: Connection, process: BaseProcess) -> FaultloopError | None:
+    try:
+        error: FaultloopError | None = ours.recv()
+    except EOFError:
+        process.join()
+        error = InfrastructureError(f"a guest's process ended without a word (status {process.exitcode})")
+    ours.close()
+    process.join()
+    return error
+
+
+def _stop(processes: Sequence[BaseProcess]) -> None:
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.join(_STOP_SECONDS)
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+def _child(task: Task, theirs: Connection) -> None:
+    """Body of a task's process: no traceback for the user, whatever happens."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        task()
+    except FaultloopError as error:
+        theirs.send(error)
+    except KeyboardInterrupt:
+        os._exit(ExitStatus.INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - a defect of ours must reach the parent as an error, not a silence
+        detail = traceback.format_exc()
+        theirs.send(InfrastructureError(f"defect in the harness: {error!r}", detail=detail))
+    else:
+        theirs.send(None)
+    theirs.close()
+    sys.stdout.flush()
+    sys.stderr.flush()
+
+
+def _interrupt(_signum: int, _frame: object) -> None:
+    raise KeyboardInterrupt
