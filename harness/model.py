@@ -253,7 +253,7 @@ class WorkloadRun:
     seconds: float
     stderr: str = ""
     failure: str = ""
-    """Why there is no exit status: ``PANIC``, ``HANG``, ``STOPPED``, ``TIMEOUT``, ``CONTROL``; empty when there is one."""
+    """Why there is no exit status: ``PANIC``, ``HANG``, ``STOPPED``, ``TIMEOUT``, ``CONTROL``; empty if there is."""
     message: str = ""
     """Of that failure, for the user."""
 

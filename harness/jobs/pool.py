@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 
 from harness.errors import ExitStatus, FaultloopError, InfrastructureError
@@ -30,7 +31,7 @@ def run(tasks: Sequence[Task], *, at_once: int) -> list[FaultloopError | None]:
 
     An interruption ends all of them, waits for their clean-up and is raised again.
     """
-    context = multiprocessing.get_context("fork")
+    context: BaseContext = multiprocessing.get_context("fork")
     errors: list[FaultloopError | None] = [None] * len(tasks)
     waiting = list(enumerate(tasks))
     running: dict[Connection, tuple[int, BaseProcess]] = {}

@@ -91,7 +91,7 @@ def _result(run: WorkloadRun, setup: str, splats: tuple[Splat, ...]) -> PathResu
     )
     if run.failure:
         return replace(result, outcome=_FAILURES[run.failure], reason=run.message)
-    if splats and not (outcome is Outcome.CORRUPT):
+    if splats and outcome is not Outcome.CORRUPT:
         return replace(result, outcome=Outcome.SPLAT, reason=splats[0].title)
     problems = counters.disagreements(facts, delta)
     if problems and not outcome.bad:

@@ -76,9 +76,7 @@ _MENDABLE = frozenset({Outcome.LOOP, Outcome.STALE})
 def change(base: PathResult, patched: PathResult) -> Change:
     """What became of one path."""
     if base.outcome.undecided or patched.outcome.undecided:
-        skipped_alike = (
-            base.outcome is patched.outcome is Outcome.SKIP and base.reason == patched.reason
-        )
+        skipped_alike = base.outcome is patched.outcome is Outcome.SKIP and base.reason == patched.reason
         return Change.NOT_NEEDED if skipped_alike else Change.UNDECIDED
     before, after = _SEVERITY[base.outcome], _SEVERITY[patched.outcome]
     if after > before or _new_splats(base.splats, patched.splats):
@@ -145,9 +143,7 @@ def _decide(
     return Verdict.BASE_UNAFFECTED, "no path loops or goes stale on the base"
 
 
-def _controls(
-    pairs: Sequence[Comparison], controls: Sequence[GuestRecord]
-) -> tuple[list[str], list[str]]:
+def _controls(pairs: Sequence[Comparison], controls: Sequence[GuestRecord]) -> tuple[list[str], list[str]]:
     """Faults of the controls, and notes on loops that are not for want of an invalidation."""
     faults: list[str] = []
     notes: list[str] = []
