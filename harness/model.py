@@ -235,6 +235,8 @@ class GuestRecord:
     """Splats outside any workload."""
     boot_seconds: float = 0.0
     seconds: float = 0.0
+    booted: bool = True
+    """It came up far enough to be asked for a workload."""
     logs: Path | None = None
     """Folder with console, QMP log, command line, KTAP."""
 
@@ -253,7 +255,7 @@ class WorkloadRun:
     seconds: float
     stderr: str = ""
     failure: str = ""
-    """Why there is no exit status: ``PANIC``, ``HANG``, ``STOPPED``, ``TIMEOUT``, ``CONTROL``; empty if there is."""
+    """Why there is no exit status: ``PANIC``, ``HANG``, ``STOPPED``, ``TIMEOUT``, ``CONTROL``; else empty."""
     message: str = ""
     """Of that failure, for the user."""
 
@@ -274,3 +276,65 @@ class RawGuest:
     """Why it ended, when not by POWEROFF."""
     recorded: str = ""
     """When, UTC, ISO 8601."""
+
+
+class Change(StrEnum):
+    """What the patch did to one path in one setup."""
+
+    MENDED = "mended"
+    STILL = "not mended"
+    WORSE = "worse"
+    SAME = "same"
+    UNDECIDED = "undecided"
+    NOT_NEEDED = "not applicable"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One path in one setup, on base and patched variant."""
+
+    path: str
+    setup: str
+    base: PathResult
+    patched: PathResult
+    change: Change
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A verdict with the reasons for it."""
+
+    verdict: Verdict
+    reason: str
+    comparisons: tuple[Comparison, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a job, for the report: what went in, what was built, what came out."""
+
+    job: str
+    """``test-patch`` or ``run``."""
+    started: str
+    """UTC, ISO 8601."""
+    seconds: float
+    kernel: Kernel
+    series: Series
+    base: BuiltKernel
+    patched: BuiltKernel | None
+    emulator: Emulator
+    guest: GuestImage
+    setups: tuple[Setup, ...]
+    workloads: tuple[Workload, ...]
+    records: tuple[GuestRecord, ...]
+    """Every guest: base, patched, controls."""
+    judgement: Judgement | None
+    """None for a run without a patch."""
+    status: int
+    """Exit status of the command."""
+    summary: str
+    """The result in one sentence."""
+    notes: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    """The command that repeats the run."""

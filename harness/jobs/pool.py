@@ -15,7 +15,6 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 
 from harness.errors import ExitStatus, FaultloopError, InfrastructureError
@@ -31,7 +30,7 @@ def run(tasks: Sequence[Task], *, at_once: int) -> list[FaultloopError | None]:
 
     An interruption ends all of them, waits for their clean-up and is raised again.
     """
-    context: BaseContext = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("fork")
     errors: list[FaultloopError | None] = [None] * len(tasks)
     waiting = list(enumerate(tasks))
     running: dict[Connection, tuple[int, BaseProcess]] = {}
@@ -40,14 +39,14 @@ def run(tasks: Sequence[Task], *, at_once: int) -> list[FaultloopError | None]:
             while waiting and len(running) < max(1, at_once):
                 index, task = waiting.pop(0)
                 ours, theirs = context.Pipe(duplex=False)
-                process = context.Process(target=_child, args=(task, theirs))
+                process: BaseProcess = context.Process(target=_child, args=(task, theirs))
                 process.start()
                 theirs.close()
                 running[ours] = (index, process)
             for ready in wait(list(running)):
                 assert isinstance(ready, Connection)
-                index, process = running.pop(ready)
-                errors[index] = _harvest(ready, process)
+                done, ended = running.pop(ready)
+                errors[done] = _harvest(ready, ended)
     finally:
         _stop([process for _, process in running.values()])
     return errors

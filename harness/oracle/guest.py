@@ -47,6 +47,7 @@ def assemble(guests: Sequence[RawGuest], consoles: Sequence[Sequence[str]]) -> G
         end=last.end,
         boot_splats=tuple(outside),
         boot_seconds=first.boot_seconds,
+        booted=bool(first.runs),
         seconds=sum(g.seconds for g in guests),
     )
 

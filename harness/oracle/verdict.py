@@ -9,47 +9,9 @@ still there stands whatever the rest says.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 
 from harness.errors import ExitStatus
-from harness.model import GuestRecord, Outcome, PathResult, Splat, Verdict
-
-
-class Change(StrEnum):
-    """What the patch did to one path in one setup."""
-
-    MENDED = "mended"
-    STILL = "not mended"
-    WORSE = "worse"
-    SAME = "same"
-    UNDECIDED = "undecided"
-    NOT_NEEDED = "not applicable"
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """One path in one setup, on base and patched variant."""
-
-    path: str
-    setup: str
-    base: PathResult
-    patched: PathResult
-    change: Change
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """A verdict with the reasons for it."""
-
-    verdict: Verdict
-    reason: str
-    comparisons: tuple[Comparison, ...]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def status(self) -> ExitStatus:
-        return STATUS[self.verdict]
+from harness.model import Change, Comparison, GuestRecord, Judgement, Outcome, PathResult, Splat, Verdict
 
 
 STATUS: Mapping[Verdict, ExitStatus] = {

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Every target sets up what it needs; `faultloop` itself gives the exit statuses of README.md, make only 0 or 2.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup test-patch run shell doctor workloads check test test-unit test-emulator test-vm test-long format
+
+FAULTLOOP := ./faultloop
+
+# NAME=value on make's command line -> --option value, quoted for the shell
+quote = '$(subst ','\'',$(1))'
+option = $(if $($(1)),$(2) $(call quote,$($(1))))
+common = $(call option,SETUP,--setup) $(call option,WORKLOADS,--workloads) $(call option,ACCEL,--accel) \
+	$(if $(FRESH),--fresh) $(if $(JSON),--json)
+
+help:
+	@echo 'make test-patch PATCH=file [BASE=6.1|6.12|newest|path] [SETUP=...] [WORKLOADS=...]   what does the patch do?'
+	@echo 'make run        [KERNEL=6.1|6.12|newest|path]                       is my kernel affected?'
+	@echo 'make shell      [KERNEL=...] [PATCH=file]                           log in to a guest with the device'
+	@echo 'make workloads                                                     which paths there are'
+	@echo 'make doctor                                                        what is missing on this host'
+	@echo 'make test       all tests that fit into an hour on a new machine; make test-long: the rest'
+	@echo 'make check      format, lint, types, unit tests: under a minute'
+
+setup:
+	@tools/setup.sh >/dev/null
+
+test-patch:
+	@$(if $(PATCH),,echo 'make test-patch: name a patch: make test-patch PATCH=file' >&2; exit 2;) \
+	$(FAULTLOOP) test-patch $(call quote,$(PATCH)) $(call option,BASE,--base) $(common)
+
+run:
+	@$(FAULTLOOP) run $(call option,KERNEL,--kernel) $(common)
+
+shell:
+	@$(FAULTLOOP) shell $(call option,KERNEL,--kernel) $(call option,PATCH,--patch) $(call option,SETUP,--setup) \
+		$(call option,ACCEL,--accel)
+
+workloads doctor:
+	@$(FAULTLOOP) $@
+
+# One shell, one python, each step its own verdict.
+check: setup
+	@tools/check.sh
+
+format: setup
+	@"$$(tools/setup.sh)" -m ruff check --fix --quiet .; "$$(tools/setup.sh)" -m ruff format .
+
+test: setup
+	@"$$(tools/setup.sh)" -P -m pytest -q -m 'not long' tests/unit tests/emulator tests/vm
+
+test-unit test-emulator test-vm: setup
+	@"$$(tools/setup.sh)" -P -m pytest -q -m 'not long' tests/$(@:test-%=%)
+
+test-long: setup
+	@"$$(tools/setup.sh)" -P -m pytest -q tests/unit tests/emulator tests/vm

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The command ``faultloop``: one verb for each of a user's jobs, no logic.
+
+Imports stay inside the verbs: ``--help`` must not pay for paramiko.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.errors import ExitStatus, FaultloopError, UserError
+
+if TYPE_CHECKING:
+    from harness.jobs.workshop import Workshop
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Does an arm64 kernel leave a device in an endless page-fault loop, and does a patch mend it?\n\n"
+    "Exit status: 0 FIXES; 1 PARTIAL, NO-EFFECT, REGRESSES; 2 bad input; 3 BASE-UNAFFECTED, INCONCLUSIVE; "
+    "4 harness or host.",
+)
+
+KernelName = Annotated[str, typer.Option(help="Series of kernels.yaml, a source tree, a tarball, or TREE@REF.")]
+Setups = Annotated[str, typer.Option(help="Setups of setups.yaml, separated by commas.")]
+Workloads = Annotated[str, typer.Option(help="Names or globs of paths, separated by commas.")]
+Accel = Annotated[str, typer.Option(help="tcg, or kvm on an arm64 host (kvm has not been tested).")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Run every guest, even if its record is in the cache.")]
+Json = Annotated[bool, typer.Option("--json", help="Print run.json instead of the table.")]
+
+
+@app.command("test-patch")
+def test_patch(
+    patch: Annotated[Path, typer.Argument(help="Patch file, folder of patches, mbox, or saved mail thread.")],
+    base: KernelName = "",
+    setup: Setups = "",
+    workloads: Workloads = "",
+    accel: Accel = "tcg",
+    fresh: Fresh = False,
+    as_json: Json = False,
+) -> None:
+    """Say what a patch does: base and patched kernel are built, booted and compared path by path."""
+    from harness.jobs.test_patch import Request
+    from harness.jobs.test_patch import test_patch as job
+
+    request = Request(
+        patch=patch, kernel=base, setups=setup, workloads=workloads, accel=_accel(accel), fresh=fresh,
+        results=_results(),
+    )
+    _finish(*job(request, _workshop()), as_json=as_json)
+
+
+@app.command("run")
+def run(
+    kernel: KernelName = "",
+    setup: Setups = "",
+    workloads: Workloads = "",
+    accel: Accel = "tcg",
+    fresh: Fresh = False,
+    as_json: Json = False,
+) -> None:
+    """Say whether a kernel is affected: one variant, no patch. Status 0: no, 1: yes, 3: undecided."""
+    from harness.jobs.test_patch import Request, run_kernel
+
+    request = Request(
+        kernel=kernel, setups=setup, workloads=workloads, accel=_accel(accel), fresh=fresh, results=_results()
+    )
+    _finish(*run_kernel(request, _workshop()), as_json=as_json)
+
+
+@app.command("shell")
+def shell(
+    kernel: KernelName = "",
+    patch: Annotated[Path | None, typer.Option(help="Patch to build the kernel with.")] = None,
+    setup: Setups = "",
+    accel: Accel = "tcg",
+) -> None:
+    """Log in to a booted guest with the device and the workloads; it is powered off when you leave."""
+    from harness.jobs.shell import shell as job
+
+    raise typer.Exit(job(_workshop(), kernel=kernel, patch=patch, setup=setup, accel=_accel(accel)))
+
+
+@app.command("workloads")
+def workloads() -> None:
+    """List the paths: name, what it does, the kernel functions it is about."""
+    from harness.jobs.listing import workloads as job
+
+    job(sys.stdout)
+
+
+@app.command("doctor")
+def doctor() -> None:
+    """Check tools, disk, sandbox, sources and SVA preconditions; say what to do about what is missing."""
+    from harness.jobs.doctor import doctor as job
+
+    raise typer.Exit(job(sys.stdout))
+
+
+@app.command("setup")
+def setup_all(
+    kernels: Annotated[list[str], typer.Argument(help="Kernels to build: none, or names of kernels.yaml.")] = [],  # noqa: B006
+) -> None:
+    """Make the emulator, the guest image and the named base kernels, so that later runs find them in the cache."""
+    shop = _workshop()
+    shop.emulator  # noqa: B018 - made on first use
+    shop.guest_image  # noqa: B018
+    for name in kernels:
+        shop.variant(shop.kernel(name))
+
+
+def main() -> None:
+    """Entry point: errors become one message and an exit status, never a traceback."""
+    caught: list[int] = []
+    with _signals(caught):
+        try:
+            app(standalone_mode=True)
+        except FaultloopError as error:
+            _tell(error)
+            status: int = error.status
+        except KeyboardInterrupt:
+            status = 128 + (caught[0] if caught else signal.SIGINT)
+            print("faultloop: interrupted", file=sys.stderr)
+        except BrokenPipeError:
+            status = ExitStatus.INFRASTRUCTURE
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except OSError as error:
+            print(f"faultloop: {error}", file=sys.stderr)
+            status = ExitStatus.INFRASTRUCTURE
+    sys.exit(status)
+
+
+@contextlib.contextmanager
+def _signals(caught: list[int]) -> Iterator[None]:
+    """SIGTERM, SIGHUP and SIGINT unwind every context manager, as Ctrl-C does; a second one changes nothing."""
+
+    def on_signal(number: int, _frame: object) -> None:
+        if not caught:
+            caught.append(number)
+            raise KeyboardInterrupt
+
+    old = {s: signal.signal(s, on_signal) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def _tell(error: FaultloopError) -> None:
+    from harness.progress import printable
+
+    print(f"faultloop: {printable(error.message)}", file=sys.stderr)
+    if error.detail:
+        print(printable(error.detail.rstrip()), file=sys.stderr)
+
+
+def _finish(run: object, folder: Path, *, as_json: bool) -> None:
+    from harness.model import Run
+    from harness.report import document, text
+
+    assert isinstance(run, Run)
+    if as_json:
+        sys.stdout.write(document.dump(run))
+    else:
+        text.show(run, sys.stdout, folder=folder)
+    sys.stdout.flush()
+    raise typer.Exit(run.status)
+
+
+def _workshop() -> Workshop:
+    from harness.jobs.workshop import Workshop
+
+    return Workshop()
+
+
+def _results() -> Path:
+    return Path(os.environ.get("FAULTLOOP_RESULTS") or "results")
+
+
+def _accel(name: str) -> str:
+    if name not in ("tcg", "kvm"):
+        raise UserError(f"unknown accelerator '{name}': tcg, or kvm on an arm64 host")
+    if name == "kvm" and os.uname().machine != "aarch64":
+        raise UserError(f"ACCEL=kvm needs an arm64 host; this one is {os.uname().machine}. Leave it out for tcg")
+    return name

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Boot a variant in a setup, run the workloads, record everything; several guests at once.
+
+A record is cached by content (image, modules, emulator, guest image, setup, workloads): the same guest is not
+run twice. Only a guest that ended by itself, or by the kernel's fault, is kept; trouble of the host never is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from harness.build.cache import Cache
+from harness.errors import GuestError, GuestHung, GuestPanicked, GuestStopped, UserError
+from harness.jobs import pool
+from harness.model import (
+    BuiltKernel,
+    Emulator,
+    GuestImage,
+    GuestRecord,
+    RawGuest,
+    Setup,
+    Workload,
+    WorkloadRun,
+)
+from harness.oracle import guest as oracle
+from harness.oracle import sva
+from harness.vm.machine import Guest, GuestSpec
+
+RECORD_ROOM = "records"
+RECORD_RECIPE = "1"
+"""Raised when what a record holds, or how a guest is driven, changes."""
+
+MAX_BOOTS = 4
+"""A guest that dies under a workload is booted anew for the rest, this often in all."""
+
+_RAW = TypeAdapter(RawGuest)
+
+
+@dataclass(frozen=True, slots=True)
+class GuestJob:
+    """One guest to run: a variant in a setup, with its workloads."""
+
+    variant: str
+    built: BuiltKernel
+    setup: Setup
+    workloads: tuple[Workload, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.variant}/{self.setup.name}" + ("" if self.setup.iotlb else "-iotlb-off")
+
+
+class GuestRunner:
+    """Runs guests for one job; ``fresh`` ignores records of earlier runs."""
+
+    def __init__(self, cache: Cache, emulator: Emulator, image: GuestImage, *, fresh: bool = False) -> None:
+        self._cache = cache
+        self._emulator = emulator
+        self._image = image
+        self._fresh = fresh
+        self.ran = 0
+        """Guests that were run, not taken from the cache."""
+
+    def run(
+        self, jobs: Sequence[GuestJob], folder: Path, *, at_once: int, on_done: Callable[[str], None]
+    ) -> list[GuestRecord]:
+        """The record of each job, its logs under ``folder/<variant>/<setup>``; raises the first error."""
+        folders = [folder / job.name for job in jobs]
+        todo = []
+        for job, where in zip(jobs, folders, strict=True):
+            where.parent.mkdir(parents=True, exist_ok=True)
+            if not self._recall(job, where):
+                todo.append((job, where))
+        errors = pool.run([self._task(job, where) for job, where in todo], at_once=at_once)
+        for error in errors:
+            if error is not None:
+                raise error
+        for job, where in todo:
+            self._remember(job, where)
+            self.ran += 1
+            on_done(job.name)
+        return [replace(load(where), logs=where) for where in folders]
+
+    def _task(self, job: GuestJob, where: Path) -> Callable[[], None]:
+        return lambda: record(job, self._emulator, self._image, where)
+
+    def _recall(self, job: GuestJob, where: Path) -> bool:
+        entry = None if self._fresh else self._cache.get(RECORD_ROOM, self._key(job))
+        if entry is None:
+            return False
+        shutil.copytree(entry / "record", where)
+        return True
+
+    def _remember(self, job: GuestJob, where: Path) -> None:
+        """Keep the record, unless something of ours went wrong in it."""
+        if any(run.failure == "CONTROL" for raw, _ in _parts(where) for run in raw.runs):
+            return
+        key = self._key(job)
+        if self._cache.get(RECORD_ROOM, key) is None:
+            self._cache.make(RECORD_ROOM, key, lambda new: _copy(where, new / "record"))
+
+    def _key(self, job: GuestJob) -> str:
+        what = {
+            "recipe": RECORD_RECIPE,
+            "image": job.built.image_sha256,
+            "kernel": job.built.key,
+            "emulator": self._emulator.key,
+            "guest": self._image.key,
+            "setup": asdict(job.setup),
+            "workloads": [w.path for w in job.workloads],
+        }
+        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
+def record(job: GuestJob, emulator: Emulator, image: GuestImage, where: Path) -> None:
+    """Run one job to its end and leave its logs in ``where``: ``boot-N/{guest.json,console.log,...}``."""
+    paths = tuple(w.path for w in job.workloads)
+    for boot in range(MAX_BOOTS):
+        logs = where / f"boot-{boot}"
+        logs.mkdir(parents=True)
+        raw = _one_boot(job, emulator, image, paths, logs)
+        (logs / "guest.json").write_bytes(_RAW.dump_json(raw, indent=1))
+        for run in raw.runs:
+            (logs / f"{run.path}.ktap").write_text(run.ktap, encoding="utf-8")
+        paths = paths[len(raw.runs) :]
+        if not paths or not raw.runs:
+            return
+
+
+def load(where: Path) -> GuestRecord:
+    """What the oracle says of a recorded job."""
+    parts = _parts(where)
+    return oracle.assemble([raw for raw, _ in parts], [console for _, console in parts])
+
+
+def _parts(where: Path) -> list[tuple[RawGuest, list[str]]]:
+    found = []
+    for logs in sorted(where.glob("boot-*")):
+        raw = _RAW.validate_json((logs / "guest.json").read_bytes())
+        console = (logs / "console.log").read_text(encoding="utf-8", errors="replace").splitlines()
+        found.append((raw, console))
+    return found
+
+
+def _one_boot(
+    job: GuestJob, emulator: Emulator, image: GuestImage, paths: tuple[str, ...], logs: Path
+) -> RawGuest:
+    """Boot, run what is left to run, power off. The kernel's faults end up in the record, ours are raised."""
+    runs: list[WorkloadRun] = []
+    started = time.monotonic()
+    boot_seconds, message, end = 0.0, "", ""
+    guest = Guest(GuestSpec.of(emulator, job.built, image, job.setup), logs)
+    try:
+        with guest:
+            boot_seconds = time.monotonic() - started
+            _check_sva(guest, job, logs)
+            for path in paths:
+                run = _run_workload(guest, path)
+                runs.append(run)
+                if run.failure:
+                    message = run.message
+                    break
+            else:
+                guest.power_off()
+    except GuestPanicked as error:
+        end, message = "PANIC", error.message
+    except GuestHung as error:
+        end, message = "HANG", error.message
+    except GuestStopped as error:
+        end, message = guest.end or "RESET", error.message
+    return RawGuest(
+        variant=job.variant,
+        setup=job.setup.name,
+        paths=paths,
+        runs=tuple(runs),
+        end=end or guest.end,
+        boot_seconds=boot_seconds,
+        seconds=time.monotonic() - started,
+        message=message,
+        recorded=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _run_workload(guest: Guest, path: str) -> WorkloadRun:
+    """One workload with the SMMU's counters around it. A guest that dies or hangs is a finding, not an error."""
+    started = time.monotonic()
+    before = guest.counters()
+    lines: list[str] = []
+    failure, message = "", ""
+    status: int | None = None
+    stderr = ""
+    try:
+        result = guest.run(["/faultloop/workloads", path], on_line=lines.append)
+        status, stderr = result.status, result.stderr
+    except GuestPanicked as error:
+        failure, message = "PANIC", error.message
+    except GuestHung as error:
+        failure, message = "HANG", error.message
+    except GuestStopped as error:
+        failure, message = "STOPPED", error.message
+    except GuestError as error:
+        failure, message = "CONTROL", error.message
+    after = guest.counters() if not failure else {}
+    return WorkloadRun(
+        path=path,
+        ktap="\n".join(lines) + "\n",
+        status=status,
+        before=before,
+        after=after,
+        seconds=time.monotonic() - started,
+        stderr=stderr,
+        failure=failure,
+        message=message,
+    )
+
+
+def _check_sva(guest: Guest, job: GuestJob, logs: Path) -> None:
+    """UserError when this kernel offers no SVA on this machine, with the precondition that failed."""
+    found = guest.run(["test", "-c", "/dev/sva_testdev"])
+    if found.status == 0:
+        return
+    console = (logs / "console.log").read_text(encoding="utf-8", errors="replace").splitlines()
+    why = sva.diagnose(console, job.built.config.read_text(encoding="utf-8"), job.setup)
+    kernel = job.built.kernel
+    raise UserError(
+        f"{job.variant} kernel {kernel.version} ({kernel.name}) offers no SVA on {job.setup.name}: {why}"
+    )
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copytree(source, target)

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``faultloop shell``: log in to a booted guest with the device and the workloads."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from harness import layout
+from harness.errors import InfrastructureError
+from harness.jobs.test_patch import check_applies
+from harness.jobs.workshop import Workshop
+from harness.model import Series
+from harness.sources import catalogue, kernels
+from harness.sources import patch as patches
+from harness.vm.machine import Guest, GuestSpec
+
+_HELLO = """\
+Guest is up: kernel {release}, {setup}. The device is /dev/sva_testdev; `/faultloop/workloads --list` shows the
+paths, `/faultloop/workloads PATH` runs one. Leave with `exit`: the guest is powered off."""
+
+
+def shell(shop: Workshop, *, kernel: str, patch: Path | None, setup: str, accel: str) -> int:
+    """Boot, run the user's ``ssh`` on the terminal, power off. The status of the shell."""
+    ssh = shutil.which("ssh")
+    if ssh is None:
+        raise InfrastructureError("`ssh` is not installed (Debian package openssh-client)")
+    chosen = catalogue.setups(layout.project().root / "setups.yaml", setup, accel=accel)[0]
+    base = shop.kernel(kernel or kernels.default())
+    series = patches.read(patch) if patch else Series()
+    if series.patches:
+        check_applies(series, base, shop)
+    emulator, image = shop.emulator, shop.guest_image
+    built = shop.variant(base, series)
+    with (
+        tempfile.TemporaryDirectory(prefix="faultloop-shell-") as logs,
+        Guest(GuestSpec.of(emulator, built, image, chosen), Path(logs)) as guest,
+    ):
+        known = Path(logs, "known_hosts")
+        known.write_text(f"faultloop-guest {image.host_key}\n", encoding="utf-8")
+        print(_HELLO.format(release=built.release, setup=chosen.name), file=sys.stderr)
+        status = subprocess.run(_command(ssh, guest.ssh_port, image.client_key, known), check=False).returncode
+        guest.power_off()
+    return status
+
+
+def _command(ssh: str, port: int, key: Path, known: Path) -> list[str]:
+    """Nothing of the user's own SSH configuration, keys or agent takes part."""
+    options = {
+        "Port": port,
+        "IdentityFile": key,
+        "IdentitiesOnly": "yes",
+        "IdentityAgent": "none",
+        "UserKnownHostsFile": known,
+        "GlobalKnownHostsFile": "/dev/null",
+        "HostKeyAlias": "faultloop-guest",
+        "StrictHostKeyChecking": "yes",
+        "LogLevel": "ERROR",
+    }
+    words = [ssh, "-F", "/dev/null"]
+    for name, value in options.items():
+        words += ["-o", f"{name}={value}"]
+    return [*words, "root@127.0.0.1"]

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``faultloop test-patch`` and ``faultloop run``: build, boot, run the workloads, judge."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from harness import layout
+from harness.errors import ExitStatus, PatchError, UserError
+from harness.jobs.guests import GuestJob, GuestRunner
+from harness.jobs.results import RunFolder
+from harness.jobs.workshop import Workshop
+from harness.model import BuiltKernel, GuestRecord, Kernel, Outcome, Run, Series, Setup, Workload
+from harness.oracle import verdict
+from harness.sources import catalogue, kernels, patch, patch_apply
+
+CONTROL = "base-iotlb-off"
+"""The base kernel on an SMMU that caches nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the user asked for."""
+
+    kernel: str = ""
+    """Name, path, tarball or TREE@REF; empty: the default of kernels.yaml."""
+    patch: Path | None = None
+    setups: str = ""
+    workloads: str = ""
+    accel: str = "tcg"
+    fresh: bool = False
+    """Run every guest, also those whose record is in the cache."""
+    guests_at_once: int = 2
+    results: Path = Path("results")
+
+
+def test_patch(request: Request, shop: Workshop) -> tuple[Run, Path]:
+    """Judge a patch: the run and the folder of its results."""
+    assert request.patch is not None
+    series = patch.read(request.patch)
+    return _run(request, shop, series)
+
+
+def run_kernel(request: Request, shop: Workshop) -> tuple[Run, Path]:
+    """Is this kernel affected? One variant, no patch."""
+    return _run(request, shop, Series())
+
+
+def _run(request: Request, shop: Workshop, series: Series) -> tuple[Run, Path]:
+    started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+    workloads = catalogue.workloads(layout.project().guest_tests / "workloads" / "catalogue.yaml", request.workloads)
+    setups = catalogue.setups(layout.project().root / "setups.yaml", request.setups, accel=request.accel)
+    kernel = shop.kernel(request.kernel or kernels.default())
+    if series.patches:
+        check_applies(series, kernel, shop)
+    emulator, image = shop.emulator, shop.guest_image
+    base = shop.variant(kernel)
+    patched = shop.variant(kernel, series) if series.patches else None
+
+    folder = RunFolder(request.results, series.title or f"kernel {kernel.version}")
+    with folder.open() as where:
+        runner = GuestRunner(shop.cache, emulator, image, fresh=request.fresh)
+        records = _guests(runner, request, shop, where, (base, patched), setups, workloads)
+        run = Run(
+            job="test-patch" if series.patches else "run",
+            started=started,
+            seconds=0.0,
+            kernel=kernel,
+            series=series,
+            base=base,
+            patched=patched,
+            emulator=emulator,
+            guest=image,
+            setups=setups,
+            workloads=workloads,
+            records=tuple(records),
+            judgement=None,
+            status=0,
+            summary="",
+            command=_command(request, kernel, series),
+        )
+        run = replace(_judge(run), seconds=time.monotonic() - clock)
+        return run, folder.keep(run)
+
+
+def _guests(
+    runner: GuestRunner,
+    request: Request,
+    shop: Workshop,
+    where: Path,
+    variants: tuple[BuiltKernel, BuiltKernel | None],
+    setups: Sequence[Setup],
+    workloads: tuple[Workload, ...],
+) -> list[GuestRecord]:
+    """Base, patched, then the controls of what loops on the base."""
+    base, patched = variants
+    jobs = [GuestJob("base", base, s, workloads) for s in setups]
+    jobs += [GuestJob("patched", patched, s, workloads) for s in setups] if patched else []
+    with shop.progress.step(f"{len(jobs)} guests", like=f"guests {len(jobs)}") as step:
+        records = runner.run(jobs, where, at_once=request.guests_at_once, on_done=step.update)
+        step.worked = runner.ran > 0
+        step.note = f"{runner.ran} run, {len(jobs) - runner.ran} from the cache"
+    _check_boots(records, base)
+    controls = _control_jobs(records, base, setups, workloads)
+    if controls:
+        with shop.progress.step("controls", like=f"controls {len(controls)}") as step:
+            already = runner.ran
+            records += runner.run(controls, where, at_once=request.guests_at_once, on_done=step.update)
+            step.worked = runner.ran > already
+    return records
+
+
+def _control_jobs(
+    records: Sequence[GuestRecord], base: BuiltKernel, setups: Sequence[Setup], workloads: Sequence[Workload]
+) -> list[GuestJob]:
+    """A guest with the IOTLB off for each setup in which the base loops, with the paths that do."""
+    jobs = []
+    for setup in setups:
+        looping = {
+            r.path
+            for rec in records
+            if rec.variant == "base" and rec.setup == setup.name
+            for r in rec.results
+            if r.outcome in (Outcome.LOOP, Outcome.STALE)
+        }
+        chosen = tuple(w for w in workloads if w.path in looping)
+        if chosen:
+            jobs.append(GuestJob(CONTROL, base, replace(setup, iotlb=False), chosen))
+    return jobs
+
+
+def _check_boots(records: Sequence[GuestRecord], base: BuiltKernel) -> None:
+    """A base that does not come up cannot be compared with anything."""
+    for record in records:
+        if record.variant == "base" and not record.booted:
+            why = record.results[0].reason if record.results else record.end
+            splats = "\n\n".join(s.text for s in record.boot_splats[:2])
+            raise UserError(
+                f"base kernel {base.kernel.version} ({base.kernel.name}) does not boot on {record.setup}: {why}",
+                detail=splats,
+            )
+
+
+def _judge(run: Run) -> Run:
+    base = [r for r in run.records if r.variant == "base"]
+    if run.patched is not None:
+        patched = [r for r in run.records if r.variant == "patched"]
+        controls = [r for r in run.records if r.variant == CONTROL]
+        judgement = verdict.judge(base, patched, controls=controls)
+        status = verdict.STATUS[judgement.verdict]
+        return replace(run, judgement=judgement, status=int(status), summary=judgement.reason)
+    return replace(run, **_affected(base))
+
+
+def _affected(records: Sequence[GuestRecord]) -> dict[str, object]:
+    """Status and sentence of a run without a patch: 0 clean, 1 affected, 3 undecided."""
+    results = [r for record in records for r in record.results]
+    bad = list(dict.fromkeys(f"{r.path} {r.outcome}" for r in results if r.outcome.bad))
+    logs = [s.title for record in records for s in record.boot_splats]
+    open_ = list(dict.fromkeys(f"{r.path} {r.outcome}" for r in results if r.outcome.undecided))
+    if bad or logs:
+        return {"status": int(ExitStatus.NOT_FIXED), "summary": "affected: " + ", ".join(bad + logs)}
+    if open_:
+        return {"status": int(ExitStatus.UNDECIDED), "summary": "undecided: " + ", ".join(open_)}
+    return {"status": 0, "summary": f"not affected: all {len(results)} pass"}
+
+
+def check_applies(series: Series, kernel: Kernel, shop: Workshop) -> None:
+    """PatchError, before anything is built, when the series does not apply; names a base to which it would."""
+    try:
+        patch_apply.check(kernel.tree, series)
+    except PatchError as error:
+        others = {k.name: k.tree for k in kernels.cached(cache=shop.cache) if k.digest != kernel.digest}
+        fits = [n.name for n in patch_apply.nearest(series, others) if n.applies]
+        hint = f"; it applies to BASE={fits[0]}" if fits else ""
+        raise PatchError(f"{error.message}{hint}", detail=error.detail) from error
+
+
+def _command(request: Request, kernel: Kernel, series: Series) -> tuple[str, ...]:
+    """Arguments of ``faultloop`` that repeat the run; the patch is the copy in the results folder."""
+    name = str(Path(kernel.name).resolve()) if Path(kernel.name).exists() else kernel.name
+    words = ["test-patch", "{here}/series.patch", "--base", name] if series.patches else ["run", "--kernel", name]
+    for option, value in (("--setup", request.setups), ("--workloads", request.workloads)):
+        words += [option, value] if value else []
+    words += ["--accel", request.accel] if request.accel != "tcg" else []
+    return (*words, "--fresh")

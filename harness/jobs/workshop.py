@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Everything a job needs before a guest can boot, made on first use and kept in the cache."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cached_property
+
+from harness import layout
+from harness.build import emulator, guest, kernel
+from harness.build.cache import Cache
+from harness.build.sandbox import Sandbox
+from harness.model import BuiltKernel, Emulator, GuestImage, Kernel, Series
+from harness.progress import Progress, Step
+from harness.sources import kernels
+from harness.sources.debian import DebianRoot
+
+
+class Workshop:
+    """Cache, sandbox and sources of one run; hands out emulator, guest image and kernels."""
+
+    def __init__(self, progress: Progress | None = None) -> None:
+        self.cache = Cache(layout.cache_root())
+        self.progress = progress or Progress(self.cache.root / "timings.json")
+        self.cores = os.cpu_count() or 1
+
+    @cached_property
+    def sandbox(self) -> Sandbox:
+        return Sandbox()
+
+    @cached_property
+    def debian(self) -> DebianRoot:
+        return DebianRoot(self.cache.root)
+
+    @cached_property
+    def emulator(self) -> Emulator:
+        with self.progress.step("emulator") as step:
+            built = emulator.build(
+                cache=self.cache, sandbox=self.sandbox, sources=self.debian, on_output=step.update
+            )
+            step.note = built.version
+        return built
+
+    @cached_property
+    def guest_image(self) -> GuestImage:
+        with self.progress.step("guest image") as step:
+            return guest.build(cache=self.cache, debian=self.debian, sandbox=self.sandbox, on_output=step.update)
+
+    def kernel(self, name: str) -> Kernel:
+        """The source tree that ``name`` stands for."""
+        with self.progress.step(f"kernel source {name}") as step:
+            found = kernels.resolve(name, cache=self.cache, debian=self.debian)
+            step.note = found.origin
+        return found
+
+    def variant(self, base: Kernel, series: Series | None = None) -> BuiltKernel:
+        """The kernel built with ``series`` on top."""
+        series = series or Series()
+        what = f"{'patched' if series.patches else 'base'} kernel {base.version}"
+        with self.progress.step(what) as step:
+            built = kernel.build(
+                base,
+                series,
+                cache=self.cache,
+                sandbox=self.sandbox,
+                jobs=self.cores,
+                on_output=_counting(step),
+            )
+            step.note = f"{built.objects} objects"
+        return built
+
+
+def _counting(step: Step) -> Callable[[str], None]:
+    """Show how many objects are compiled, and the last one."""
+    done = 0
+
+    def on_output(line: str) -> None:
+        nonlocal done
+        words = line.split()
+        if words and words[0] in ("CC", "AS", "LD"):
+            done += 1
+        step.update(f"{done} objects, {line.strip()}")
+
+    return on_output

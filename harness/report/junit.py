@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Results as JUnit XML: a suite for each variant and setup, a case for each path, splats in ``system-err``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
+
+from harness.model import GuestRecord, Outcome, PathResult, Run
+from harness.progress import printable
+
+
+def write(run: Run, path: Path) -> None:
+    """Write the document to ``path``."""
+    document = JUnitXml("faultloop")
+    for record in run.records:
+        document.add_testsuite(_suite(record))
+    document.update_statistics()
+    document.write(str(path), pretty=True)
+
+
+def _suite(record: GuestRecord) -> TestSuite:
+    suite = TestSuite(f"{record.variant}.{record.setup}")
+    for result in record.results:
+        suite.add_testcase(_case(result, record))
+    return suite
+
+
+def _case(result: PathResult, record: GuestRecord) -> TestCase:
+    case = TestCase(result.path, classname=f"{record.variant}.{record.setup}", time=result.seconds)
+    reason = printable(result.reason)
+    if result.outcome.bad:
+        case.result = [Failure(reason, str(result.outcome))]
+    elif result.outcome is Outcome.ERROR:
+        case.result = [Error(reason, str(result.outcome))]
+    elif result.outcome.undecided:
+        case.result = [Skipped(f"{result.outcome}: {reason}")]
+    case.system_out = printable(result.ktap)
+    if result.splats:
+        case.system_err = printable("\n".join(s.text for s in result.splats))
+    return case

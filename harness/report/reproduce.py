@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``reproduce.sh``: a script that repeats a run and says whether the result is the same."""
+
+from __future__ import annotations
+
+import shlex
+
+from harness.model import Run
+
+_SCRIPT = """#!/bin/sh
+# Repeats this run of faultloop and compares the result. FAULTLOOP names the checkout; by default it is the one
+# that holds this results folder.
+#
+# recorded  {started}
+# kernel    {kernel}
+#           {origin}
+# emulator  {emulator}
+# result    {summary}
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+cd "${{FAULTLOOP:-$(git -C "$here" rev-parse --show-toplevel)}}"
+status=0
+make --no-print-directory -s setup
+"$(make --no-print-directory -s print-faultloop)" {command} || status=$?
+if [ "$status" -ne {status} ]; then
+    echo "reproduce.sh: exit status $status, recorded was {status}" >&2
+    exit 1
+fi
+echo "reproduce.sh: same exit status as recorded ({status})"
+"""
+
+
+def script(run: Run) -> str:
+    """The script; every argument is quoted for the shell, ``{here}`` in an argument stands for its folder."""
+    words = [
+        '"$here"/' + shlex.quote(word.removeprefix("{here}/"))
+        if word.startswith("{here}/")
+        else shlex.quote(word)
+        for word in run.command
+    ]
+    return _SCRIPT.format(
+        started=_comment(run.started),
+        kernel=_comment(run.kernel.version),
+        origin=_comment(run.kernel.origin),
+        emulator=_comment(run.emulator.origin),
+        summary=_comment(run.summary),
+        command=" ".join(words),
+        status=run.status,
+    )
+
+
+def _comment(text: str) -> str:
+    """Text that stays within its comment line."""
+    return "".join(c if c.isprintable() else " " for c in text)

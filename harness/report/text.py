@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The table a user sees: rows paths, columns base and patched, on a terminal or as plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+from typing import TextIO
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.model import Change, Comparison, Outcome, PathResult, Run, Verdict
+from harness.progress import printable
+
+_STYLE = {
+    Outcome.PASS: "green",
+    Outcome.LOOP: "red",
+    Outcome.STALE: "red",
+    Outcome.CORRUPT: "bold red",
+    Outcome.SPLAT: "bold red",
+    Outcome.HANG: "bold red",
+}
+_VERDICT_STYLE = {
+    Verdict.FIXES: "bold green",
+    Verdict.BASE_UNAFFECTED: "bold yellow",
+    Verdict.INCONCLUSIVE: "bold yellow",
+}
+
+_WIDTH = 100
+
+
+def show(run: Run, stream: TextIO, *, folder: Path | None = None) -> None:
+    """Print the result of ``run``; colours only where ``stream`` is a terminal that wants them."""
+    console = Console(file=stream, highlight=False)
+    if not stream.isatty():
+        console = Console(file=stream, highlight=False, width=_WIDTH, color_system=None)
+    _print(run, console, folder)
+
+
+def plain(run: Run) -> str:
+    """The same as text, 100 columns."""
+    stream = StringIO()
+    _print(run, Console(file=stream, highlight=False, width=_WIDTH, color_system=None), None)
+    return stream.getvalue()
+
+
+def _print(run: Run, console: Console, folder: Path | None) -> None:
+    if run.judgement is None:
+        console.print(_single(run))
+    else:
+        console.print(_pairs(run.judgement.comparisons))
+    if run.series.patches:
+        console.print(Text(f"patch    {printable(run.series.title)}"))
+        for patch in run.series.patches if len(run.series.patches) > 1 else ():
+            console.print(Text(f"         {printable(patch.subject)}"))
+    console.print(Text(f"kernel   {run.kernel.version}  ({run.kernel.origin})"))
+    if run.patched is not None:
+        console.print(Text(f"rebuilt  {run.patched.objects} objects of {run.base.objects}"))
+    for record in run.records:
+        for splat in record.boot_splats:
+            console.print(Text(f"log      {record.variant} on {record.setup}: {printable(splat.title)}"))
+    for note in run.notes + (run.judgement.notes if run.judgement else ()):
+        console.print(Text(f"note     {printable(note)}"))
+    if folder is not None:
+        console.print(Text(f"results  {folder}"), soft_wrap=True)
+    head = Text("VERDICT  " if run.judgement else "RESULT   ")
+    if run.judgement:
+        verdict = run.judgement.verdict
+        head.append(str(verdict), style=_VERDICT_STYLE.get(verdict, "bold red"))
+        head.append(f": {printable(run.summary)}")
+    else:
+        head.append(printable(run.summary))
+    console.print(head)
+
+
+def _pairs(comparisons: Sequence[Comparison]) -> Table:
+    table = _table("path", "setup", "base", "stalls", "TLBI", "calls", "patched", "stalls", "TLBI", "calls", "")
+    last = ""
+    for c in comparisons:
+        path = c.path if c.path != last else ""
+        last = c.path
+        word = "" if c.change is Change.SAME else str(c.change)
+        table.add_row(path, c.setup, *_cells(c.base), *_cells(c.patched), word)
+        for side, result in (("base", c.base), ("patched", c.patched)):
+            _explain(table, result, side, 11)
+    return table
+
+
+def _single(run: Run) -> Table:
+    table = _table("path", "setup", "outcome", "stalls", "TLBI", "calls")
+    for record in run.records:
+        if record.variant != "base":
+            continue
+        for result in record.results:
+            table.add_row(result.path, result.setup, *_cells(result))
+            _explain(table, result, "", 6)
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=SIMPLE, pad_edge=False, collapse_padding=True)
+    for name in columns:
+        table.add_column(name, justify="right" if name in ("stalls", "TLBI", "calls") else "left", no_wrap=True)
+    return table
+
+
+def _cells(result: PathResult) -> tuple[Text, str, str, str]:
+    outcome = Text(str(result.outcome), style=_STYLE.get(result.outcome, "yellow"))
+    if result.outcome in (Outcome.SKIP, Outcome.HANG, Outcome.SPLAT, Outcome.ERROR) and not result.facts:
+        return outcome, "-", "-", "-"
+    return outcome, str(result.stalls), str(result.tlbi), str(result.notifier_calls)
+
+
+def _explain(table: Table, result: PathResult, side: str, columns: int) -> None:
+    """A line with the reason below an outcome that says less than it should."""
+    if result.outcome in (Outcome.PASS, Outcome.LOOP):
+        return
+    label = f"{side} {result.outcome}" if side else str(result.outcome)
+    row = Text(f"  {label}: {printable(result.reason)[:160]}", style="dim")
+    table.add_row(row, *[""] * (columns - 1))

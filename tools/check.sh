@@ -1,0 +1,25 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# What must hold before a commit: format, lint, types, unit tests. Every step runs; each says its own verdict.
+cd "$(dirname "$0")/.." || exit 4
+python=$(tools/setup.sh) || exit $?
+failed=0
+
+step() {
+    name=$1
+    shift
+    if output=$("$@" 2>&1); then
+        echo "ok      $name"
+    else
+        printf '%s\n' "$output"
+        echo "FAILED  $name"
+        failed=1
+    fi
+}
+
+step 'format (ruff)' "$python" -m ruff format --check --quiet .
+step 'lint (ruff)' "$python" -m ruff check --quiet .
+step 'types (mypy)' "$python" -P -m mypy
+step 'shell scripts' sh -n tools/setup.sh tools/check.sh faultloop
+"$python" -P -m pytest -q tests/unit || failed=1
+exit $failed
