@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from harness.errors import ExitStatus, FaultloopError, UserError
 
@@ -53,7 +54,12 @@ def test_patch(
     from harness.jobs.test_patch import test_patch as job
 
     request = Request(
-        patch=patch, kernel=base, setups=setup, workloads=workloads, accel=_accel(accel), fresh=fresh,
+        patch=patch,
+        kernel=base,
+        setups=setup,
+        workloads=workloads,
+        accel=_accel(accel),
+        fresh=fresh,
         results=_results(),
     )
     _finish(*job(request, _workshop()), as_json=as_json)
@@ -122,21 +128,32 @@ def main() -> None:
     """Entry point: errors become one message and an exit status, never a traceback."""
     caught: list[int] = []
     with _signals(caught):
-        try:
-            app(standalone_mode=True)
-        except FaultloopError as error:
-            _tell(error)
-            status: int = error.status
-        except KeyboardInterrupt:
-            status = 128 + (caught[0] if caught else signal.SIGINT)
-            print("faultloop: interrupted", file=sys.stderr)
-        except BrokenPipeError:
-            status = ExitStatus.INFRASTRUCTURE
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except OSError as error:
-            print(f"faultloop: {error}", file=sys.stderr)
-            status = ExitStatus.INFRASTRUCTURE
+        status = _call(caught)
     sys.exit(status)
+
+
+def _call(caught: list[int]) -> int:
+    try:
+        result = app(prog_name="faultloop", standalone_mode=False)
+        if caught:
+            raise KeyboardInterrupt
+        return result if isinstance(result, int) else 0
+    except FaultloopError as error:
+        _tell(error)
+        return error.status
+    except (KeyboardInterrupt, typer.Abort):
+        print("faultloop: interrupted", file=sys.stderr)
+        return 128 + (caught[0] if caught else signal.SIGINT)
+    except TyperException as error:
+        show = getattr(error, "show", None)
+        show() if show else print(f"faultloop: {error}", file=sys.stderr)
+        return ExitStatus.USER
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitStatus.INFRASTRUCTURE
+    except OSError as error:
+        print(f"faultloop: {error}", file=sys.stderr)
+        return ExitStatus.INFRASTRUCTURE
 
 
 @contextlib.contextmanager

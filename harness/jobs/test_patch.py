@@ -52,7 +52,9 @@ def run_kernel(request: Request, shop: Workshop) -> tuple[Run, Path]:
 
 def _run(request: Request, shop: Workshop, series: Series) -> tuple[Run, Path]:
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
-    workloads = catalogue.workloads(layout.project().guest_tests / "workloads" / "catalogue.yaml", request.workloads)
+    workloads = catalogue.workloads(
+        layout.project().guest_tests / "workloads" / "catalogue.yaml", request.workloads
+    )
     setups = catalogue.setups(layout.project().root / "setups.yaml", request.setups, accel=request.accel)
     kernel = shop.kernel(request.kernel or kernels.default())
     if series.patches:
@@ -153,20 +155,21 @@ def _judge(run: Run) -> Run:
         judgement = verdict.judge(base, patched, controls=controls)
         status = verdict.STATUS[judgement.verdict]
         return replace(run, judgement=judgement, status=int(status), summary=judgement.reason)
-    return replace(run, **_affected(base))
+    status, summary = _affected(base)
+    return replace(run, status=int(status), summary=summary)
 
 
-def _affected(records: Sequence[GuestRecord]) -> dict[str, object]:
+def _affected(records: Sequence[GuestRecord]) -> tuple[ExitStatus, str]:
     """Status and sentence of a run without a patch: 0 clean, 1 affected, 3 undecided."""
     results = [r for record in records for r in record.results]
     bad = list(dict.fromkeys(f"{r.path} {r.outcome}" for r in results if r.outcome.bad))
-    logs = [s.title for record in records for s in record.boot_splats]
-    open_ = list(dict.fromkeys(f"{r.path} {r.outcome}" for r in results if r.outcome.undecided))
+    logs = list(dict.fromkeys(s.title for record in records for s in record.boot_splats))
+    undecided = list(dict.fromkeys(f"{r.path} {r.outcome}" for r in results if r.outcome.undecided))
     if bad or logs:
-        return {"status": int(ExitStatus.NOT_FIXED), "summary": "affected: " + ", ".join(bad + logs)}
-    if open_:
-        return {"status": int(ExitStatus.UNDECIDED), "summary": "undecided: " + ", ".join(open_)}
-    return {"status": 0, "summary": f"not affected: all {len(results)} pass"}
+        return ExitStatus.NOT_FIXED, "affected: " + ", ".join(bad + logs)
+    if undecided:
+        return ExitStatus.UNDECIDED, "undecided: " + ", ".join(undecided)
+    return ExitStatus.FIXES, f"not affected: all {len(results)} pass"
 
 
 def check_applies(series: Series, kernel: Kernel, shop: Workshop) -> None:

@@ -15,7 +15,7 @@ from harness.model import Setup
 
 _NEEDED = ("CONFIG_ARM_SMMU_V3", "CONFIG_ARM_SMMU_V3_SVA", "CONFIG_PCI_PASID", "CONFIG_PCI_ATS")
 
-_PARANGE = {"cortex-a57": 44, "cortex-a72": 44, "cortex-a76": 40, "neoverse-n1": 48, "max": 52}
+PARANGE = {"cortex-a57": 44, "cortex-a72": 44, "cortex-a76": 40, "neoverse-n1": 48, "max": 52}
 """Physical address bits of QEMU's CPU models (ID_AA64MMFR0_EL1.PARange)."""
 
 _IAS_OAS = re.compile(r"arm-smmu-v3 .*: ias (\d+)-bit, oas (\d+)-bit")
@@ -33,7 +33,7 @@ def diagnose(console: Iterable[str], config: str, setup: Setup) -> str:
         return "the SMMU has no substreams (SSIDSIZE is 0)"
     if not setup.stall:
         return "the SMMU does not stall faulting accesses (stall=off), and there is no PRI"
-    parange = _PARANGE.get(setup.cpu)
+    parange = PARANGE.get(setup.cpu)
     if parange is not None and setup.oas < parange:
         return (
             f"the SMMU's output address size, {setup.oas} bits, is below the CPU's PARange, {parange} bits "

@@ -16,7 +16,7 @@ def write(run: Run, path: Path) -> None:
     document = JUnitXml("faultloop")
     for record in run.records:
         document.add_testsuite(_suite(record))
-    document.update_statistics()
+    document.update_statistics()  # type: ignore[no-untyped-call]
     document.write(str(path), pretty=True)
 
 

@@ -33,9 +33,7 @@ echo "reproduce.sh: same exit status as recorded ({status})"
 def script(run: Run) -> str:
     """The script; every argument is quoted for the shell, ``{here}`` in an argument stands for its folder."""
     words = [
-        '"$here"/' + shlex.quote(word.removeprefix("{here}/"))
-        if word.startswith("{here}/")
-        else shlex.quote(word)
+        '"$here"/' + shlex.quote(word.removeprefix("{here}/")) if word.startswith("{here}/") else shlex.quote(word)
         for word in run.command
     ]
     return _SCRIPT.format(

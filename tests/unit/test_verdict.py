@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The verdict table of design.md, on made-up records."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.model import Change, GuestRecord, Judgement, Outcome, PathResult, Splat, Verdict
+from harness.oracle import verdict
+
+SETUP = "cortex-a57"
+
+
+def record(variant: str, **outcomes: str) -> GuestRecord:
+    results = tuple(
+        PathResult(path.replace("_", "-"), SETUP, Outcome(o), reason=f"{o} because") for path, o in outcomes.items()
+    )
+    return GuestRecord(variant=variant, setup=SETUP, results=results, end="POWEROFF")
+
+
+def judged(base: dict[str, str], patched: dict[str, str], **kwargs: dict[str, str]) -> Judgement:
+    controls = [record("control", **kwargs["control"])] if "control" in kwargs else []
+    return verdict.judge([record("base", **base)], [record("patched", **patched)], controls=controls)
+
+
+@pytest.mark.parametrize(
+    ("base", "patched", "expected"),
+    [
+        (["LOOP", "PASS"], ["PASS", "PASS"], "FIXES"),
+        (["STALE", "PASS"], ["PASS", "PASS"], "FIXES"),
+        (["LOOP", "LOOP"], ["PASS", "LOOP"], "PARTIAL"),
+        (["LOOP", "LOOP"], ["LOOP", "LOOP"], "NO-EFFECT"),
+        (["PASS", "PASS"], ["PASS", "PASS"], "BASE-UNAFFECTED"),
+        (["PASS", "PASS"], ["PASS", "LOOP"], "REGRESSES"),
+        (["LOOP", "PASS"], ["PASS", "SPLAT"], "REGRESSES"),
+        (["LOOP", "LOOP"], ["PASS", "CORRUPT"], "REGRESSES"),
+        (["LOOP", "LOOP"], ["PASS", "HANG"], "REGRESSES"),
+        (["LOOP", "LOOP"], ["PASS", "INVALID"], "INCONCLUSIVE"),
+        (["LOOP", "INVALID"], ["PASS", "PASS"], "INCONCLUSIVE"),
+        (["LOOP", "PASS"], ["PASS", "ERROR"], "INCONCLUSIVE"),
+        (["LOOP", "PASS"], ["PASS", "SKIP"], "INCONCLUSIVE"),
+        (["PASS", "ERROR"], ["PASS", "ERROR"], "INCONCLUSIVE"),
+        (["LOOP", "SKIP"], ["PASS", "SKIP"], "FIXES"),
+    ],
+)
+def test_verdict(base: list[str], patched: list[str], expected: str) -> None:
+    got = judged(dict(zip("ab", base, strict=True)), dict(zip("ab", patched, strict=True)))
+    assert got.verdict == expected
+
+
+def test_a_loop_still_there_stands_beside_an_undecided_path() -> None:
+    got = judged({"a": "LOOP", "b": "LOOP", "c": "PASS"}, {"a": "PASS", "b": "LOOP", "c": "ERROR"})
+    assert got.verdict is Verdict.PARTIAL
+
+
+def test_a_regression_stands_beside_an_undecided_path() -> None:
+    got = judged({"a": "PASS", "b": "PASS"}, {"a": "LOOP", "b": "ERROR"})
+    assert got.verdict is Verdict.REGRESSES
+
+
+def test_a_missing_result_is_never_a_pass() -> None:
+    got = judged({"a": "LOOP", "b": "PASS"}, {"a": "PASS"})
+    assert got.verdict is Verdict.INCONCLUSIVE
+    assert got.comparisons[1].patched.outcome is Outcome.ERROR
+
+
+def test_skips_for_different_reasons_are_undecided() -> None:
+    base, patched = record("base", a="LOOP", b="SKIP"), record("patched", a="PASS", b="SKIP")
+    other = replace(patched.results[1], reason="something else")
+    got = verdict.judge([base], [replace(patched, results=(patched.results[0], other))])
+    assert got.verdict is Verdict.INCONCLUSIVE
+
+
+def splat(title: str) -> Splat:
+    return Splat("warning", title, title, 1)
+
+
+def test_a_new_splat_outside_any_path_regresses() -> None:
+    base, patched = record("base", a="LOOP"), record("patched", a="PASS")
+    got = verdict.judge([base], [replace(patched, boot_splats=(splat("WARNING: at mm/x.c:12"),))])
+    assert got.verdict is Verdict.REGRESSES
+    assert "mm/x.c" in got.reason
+
+
+def test_a_splat_that_the_base_shows_as_well_is_not_worse() -> None:
+    base, patched = record("base", a="LOOP"), record("patched", a="PASS")
+    got = verdict.judge(
+        [replace(base, boot_splats=(splat("WARNING: CPU: 0 PID: 12 at mmu_notifier_x"),))],
+        [replace(patched, boot_splats=(splat("WARNING: CPU: 1 PID: 99 at mmu_notifier_x"),))],
+    )
+    assert got.verdict is Verdict.FIXES
+
+
+def test_a_control_that_did_not_run_leaves_it_open() -> None:
+    got = judged({"a": "LOOP"}, {"a": "PASS"}, control={"a": "ERROR"})
+    assert got.verdict is Verdict.INCONCLUSIVE
+    assert "IOTLB off" in got.reason
+
+
+def test_a_loop_with_the_iotlb_off_is_told_apart() -> None:
+    got = judged({"a": "LOOP"}, {"a": "PASS"}, control={"a": "LOOP"})
+    assert got.verdict is Verdict.FIXES
+    assert any("page table itself" in note for note in got.notes)
+
+
+def test_a_clean_control_says_nothing() -> None:
+    got = judged({"a": "LOOP"}, {"a": "PASS"}, control={"a": "INVALID"})
+    assert (got.verdict, got.notes) == (Verdict.FIXES, ())
+
+
+OUTCOMES = st.sampled_from(list(Outcome))
+
+
+@given(st.dictionaries(st.sampled_from("abcdef"), st.tuples(OUTCOMES, OUTCOMES), min_size=1))
+def test_fixes_is_never_said_over_anything_bad_or_open(table: dict[str, tuple[Outcome, Outcome]]) -> None:
+    base = {p: str(b) for p, (b, _) in table.items()}
+    patched = {p: str(a) for p, (_, a) in table.items()}
+    got = judged(base, patched)
+    if got.verdict is Verdict.FIXES:
+        assert all(a is Outcome.PASS or (a is b is Outcome.SKIP) for b, a in table.values())
+        assert any(c.change is Change.MENDED for c in got.comparisons)
+    if any(b is Outcome.PASS and a.bad for b, a in table.values()):
+        assert got.verdict is Verdict.REGRESSES
