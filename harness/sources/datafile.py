@@ -30,7 +30,9 @@ def load(path: Path, model: type[M]) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
+        faults = error.errors()
+        # A misspelt key is also a missing one: the misspelling is what helps.
+        first = next((f for f in faults if f["type"] == "extra_forbidden"), faults[0])
         where = tuple(first["loc"])
         line = _line(node, where)
         key = ".".join(str(part) for part in where)

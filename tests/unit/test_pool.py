@@ -70,6 +70,7 @@ def stop(number, frame):
     raise KeyboardInterrupt
 import signal
 signal.signal(signal.SIGTERM, stop)
+signal.signal(signal.SIGINT, stop)
 try:
     pool.run([lambda: task(1), lambda: task(2), lambda: task(3)], at_once=2)
 except KeyboardInterrupt:
