@@ -31,7 +31,7 @@ def write(folder: Path, text: str) -> Path:
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        (GOOD.replace("what: fork, child exits", "wat: x"), 2, "what"),
+        (GOOD.replace("what: fork, child exits", "wat: x"), 4, "wat"),
         (GOOD.replace("    family: A\n    what: the", "    familie: A\n    what: the"), 5, "familie"),
         (GOOD.replace("anon-reuse", "../x"), 2, "path"),
         (GOOD.replace("family: A", "family: [", 1), 4, "YAML"),
