@@ -20,8 +20,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 cd "${{FAULTLOOP:-$(git -C "$here" rev-parse --show-toplevel)}}"
 status=0
-make --no-print-directory -s setup
-"$(make --no-print-directory -s print-faultloop)" {command} || status=$?
+./faultloop {command} || status=$?
 if [ "$status" -ne {status} ]; then
     echo "reproduce.sh: exit status $status, recorded was {status}" >&2
     exit 1

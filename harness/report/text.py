@@ -53,6 +53,8 @@ def _print(run: Run, console: Console, folder: Path | None) -> None:
         console.print(_single(run))
     else:
         console.print(_pairs(run.judgement.comparisons))
+    for line in _reasons(run):
+        console.print(Text(f"why      {line[:300]}"))
     if run.series.patches:
         console.print(Text(f"patch    {printable(run.series.title)}"))
         for patch in run.series.patches if len(run.series.patches) > 1 else ():
@@ -85,8 +87,6 @@ def _pairs(comparisons: Sequence[Comparison]) -> Table:
         last = c.path
         word = "" if c.change is Change.SAME else str(c.change)
         table.add_row(path, c.setup, *_cells(c.base), *_cells(c.patched), word)
-        for side, result in (("base", c.base), ("patched", c.patched)):
-            _explain(table, result, side, 11)
     return table
 
 
@@ -97,7 +97,6 @@ def _single(run: Run) -> Table:
             continue
         for result in record.results:
             table.add_row(result.path, result.setup, *_cells(result))
-            _explain(table, result, "", 6)
     return table
 
 
@@ -115,10 +114,12 @@ def _cells(result: PathResult) -> tuple[Text, str, str, str]:
     return outcome, str(result.stalls), str(result.tlbi), str(result.notifier_calls)
 
 
-def _explain(table: Table, result: PathResult, side: str, columns: int) -> None:
-    """A line with the reason below an outcome that says less than it should."""
-    if result.outcome in (Outcome.PASS, Outcome.LOOP):
-        return
-    label = f"{side} {result.outcome}" if side else str(result.outcome)
-    row = Text(f"  {label}: {printable(result.reason)[:160]}", style="dim")
-    table.add_row(row, *[""] * (columns - 1))
+def _reasons(run: Run) -> list[str]:
+    """A line for each outcome that the table alone does not explain."""
+    lines = []
+    for record in run.records:
+        if record.variant in ("base", "patched"):
+            for r in record.results:
+                if r.outcome not in (Outcome.PASS, Outcome.LOOP):
+                    lines.append(f"{r.path} on {r.setup}, {record.variant} {r.outcome}: {printable(r.reason)}")
+    return lines
