@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Results as KTAP (Linux Documentation/dev-tools/ktap.rst): a test for each variant and setup, a subtest for each path."""
+"""Results as KTAP (Linux Documentation/dev-tools/ktap.rst): a test for each guest, a subtest for each path."""
 
 from __future__ import annotations
 

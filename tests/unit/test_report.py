@@ -22,7 +22,7 @@ PATCHED = ["PASS", "PASS", "SKIP", "SPLAT", "ERROR", "INVALID"]
 def test_text_holds_paths_outcomes_verdict_and_no_control_characters(tmp_path: Path) -> None:
     shown = text.plain(run(tmp_path, BASE, PATCHED))
     assert "\x1b" not in shown and "\x07" not in shown
-    (row,) = [line for line in shown.splitlines() if line.startswith("a ")]
+    (row,) = [line for line in shown.splitlines() if line.strip().startswith("a ")]
     assert row.split() == ["a", "cortex-a57", "LOOP", "50", "3", "2", "PASS", "1", "3", "2", "mended"]
     assert "VERDICT  REGRESSES: d worse than on the base" in shown
     assert "patched ERROR" in shown
