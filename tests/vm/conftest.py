@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Real parts for tests with guests: emulator, guest image and kernels from the cache, made when they are not there."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.jobs.workshop import Workshop
+from harness.model import BuiltKernel, Emulator, GuestImage
+
+
+@pytest.fixture(scope="session")
+def shop() -> Workshop:
+    """Cache, sandbox and sources."""
+    return Workshop()
+
+
+@pytest.fixture(scope="session")
+def emulator(shop: Workshop) -> Emulator:
+    """The patched QEMU."""
+    return shop.emulator
+
+
+@pytest.fixture(scope="session")
+def guest_image(shop: Workshop) -> GuestImage:
+    """Initramfs, disk and keys."""
+    return shop.guest_image
+
+
+@pytest.fixture(scope="session")
+def base_kernel(shop: Workshop) -> BuiltKernel:
+    """Linux 6.1, which has the bug."""
+    return shop.variant(shop.kernel("6.1"))
