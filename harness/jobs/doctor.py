@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""``faultloop doctor``: what is missing on this host, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from harness import layout
+from harness.build.cache import Cache, free_bytes
+from harness.build.sandbox import Sandbox
+from harness.errors import ExitStatus, FaultloopError
+from harness.oracle.sva import PARANGE
+from harness.sources import catalogue, kernels
+from harness.sources.debian import DebianRoot
+
+_GIB = 1 << 30
+_NEED_DISK = 12.0
+"""GiB: two kernels with objects, sources, emulator, and a patched variant in the making."""
+_NEED_MEMORY = 3.0
+"""GiB: linking a kernel, or two guests of 512 MiB with their emulators."""
+
+_TOOLS = {
+    "bwrap": "bubblewrap",
+    "make": "build-essential",
+    "gcc": "build-essential",
+    "aarch64-linux-gnu-gcc": "gcc-aarch64-linux-gnu",
+    "flex": "flex",
+    "bison": "bison",
+    "bc": "bc",
+    "git": "git",
+    "pkg-config": "pkg-config",
+    "mkfs.ext4": "e2fsprogs",
+    "ssh": "openssh-client",
+    "apt-get": "apt",
+    "xz": "xz-utils",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: ``ok``, what was seen, and the way out when it is not."""
+
+    name: str
+    ok: bool
+    seen: str
+    remedy: str = ""
+
+
+def doctor(stream: TextIO) -> int:
+    """Print every finding; status 0 when all is well, 4 when something is missing."""
+    cache = Cache(layout.cache_root())
+    findings = [*_tools(), *_host(cache), *_sources(cache), *_setups()]
+    for f in findings:
+        print(f"{'ok     ' if f.ok else 'MISSING'}  {f.name}: {f.seen}", file=stream)
+        if not f.ok and f.remedy:
+            print(f"         -> {f.remedy}", file=stream)
+    bad = sum(not f.ok for f in findings)
+    print(f"{bad} of {len(findings)} checks failed" if bad else f"all {len(findings)} checks passed", file=stream)
+    return int(ExitStatus.INFRASTRUCTURE if bad else ExitStatus.FIXES)
+
+
+def _tools() -> list[Finding]:
+    found = []
+    for tool, package in _TOOLS.items():
+        path = shutil.which(tool, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+        seen = _version(path) if path else "not found"
+        found.append(Finding(tool, path is not None, seen, f"apt-get install {package}"))
+    return found
+
+
+def _host(cache: Cache) -> list[Finding]:
+    free = free_bytes(cache.root) / _GIB
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _GIB
+    return [
+        Finding(
+            "disk",
+            free >= _NEED_DISK,
+            f"{free:.1f} GiB free at {cache.root}",
+            f"make room for {_NEED_DISK:g} GiB, or name another folder in FAULTLOOP_CACHE",
+        ),
+        Finding("memory", memory >= _NEED_MEMORY, f"{memory:.1f} GiB", f"{_NEED_MEMORY:g} GiB are needed"),
+        _attempt("cache folder", lambda: _writable(cache.root)),
+        _attempt("sandbox", _sandbox),
+        Finding(
+            "KVM", True, "guests run under TCG" if os.uname().machine != "aarch64" else "ACCEL=kvm (untested)"
+        ),
+    ]
+
+
+def _sources(cache: Cache) -> list[Finding]:
+    known = kernels.cached(cache=cache)
+    have = ", ".join(f"{k.name} ({k.version})" for k in known) or "none yet, fetched on first use"
+    return [
+        _attempt("Debian mirror", lambda: DebianRoot(cache).describe()),
+        Finding("kernel sources in the cache", True, have),
+    ]
+
+
+def _setups() -> list[Finding]:
+    """SVA preconditions that can be told without a guest."""
+    found = []
+    for setup in catalogue.setups(layout.project().root / "setups.yaml"):
+        parange = PARANGE.get(setup.cpu)
+        wide = parange is None or setup.oas >= parange
+        seen = f"OAS {setup.oas}, PARange {parange or 'unknown'}, SSIDSIZE {setup.ssidsize}, stall {setup.stall}"
+        ok = wide and setup.ssidsize > 0 and setup.stall
+        found.append(
+            Finding(
+                f"SVA on {setup.name}", ok, seen, "setups.yaml: oas >= PARange, ssidsize > 0 and stall are needed"
+            )
+        )
+    return found
+
+
+def _attempt(name: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name, True, check())
+    except FaultloopError as error:
+        return Finding(name, False, error.message)
+    except OSError as error:
+        return Finding(name, False, str(error))
+
+
+def _writable(folder: Path) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = folder / f".probe-{os.getpid()}"
+    probe.touch()
+    probe.unlink()
+    return f"{folder} can be written"
+
+
+def _sandbox() -> str:
+    Sandbox().run(["true"])
+    return "bubblewrap works, without network"
+
+
+def _version(path: str) -> str:
+    """First line of ``--version``, or the path of a tool that has no such option."""
+    try:
+        done = subprocess.run(
+            [path, "--version"], capture_output=True, text=True, timeout=10, check=False, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return path
+    lines = done.stdout.splitlines()
+    return lines[0] if done.returncode == 0 and lines else path
