@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Content-addressed store of everything that was fetched or built.
+
+``root/<room>/<key>/`` is an entry. It appears by one rename, complete, with ``entry.json`` (size and SHA-256
+of every file); until then it is ``root/<room>/.tmp-<key>``, which belongs to whoever holds the key's lock:
+one that is found unlocked is a dead maker's and is swept. So an interruption at any moment leaves either a
+whole entry or none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import stat
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from harness.errors import InfrastructureError
+
+Maker = Callable[[Path], None]
+Notice = Callable[[str], None]
+
+MANIFEST = "entry.json"
+_SCHEMA = 1
+_TEMPORARY = ".tmp-"
+_SAY_AFTER_SECONDS = 1.0
+_GIB = 1 << 30
+
+
+def digest(*parts: object) -> str:
+    """Hex SHA-256 over values that JSON can hold, in order: a cache key."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Hex SHA-256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes that a normal user can still write in ``folder`` or, when it does not exist yet, above it."""
+    while not folder.exists():
+        folder = folder.parent
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize
+
+
+def need_space(folder: Path, gib: float, what: str) -> None:
+    """InfrastructureError unless ``folder`` has ``gib`` GiB free for ``what``."""
+    free = free_bytes(folder)
+    if free < gib * _GIB:
+        raise InfrastructureError(
+            f"{folder}: {what} needs {gib:g} GiB, {free / _GIB:.1f} GiB are free; "
+            f"make room, or name another folder in FAULTLOOP_CACHE"
+        )
+
+
+class Cache:
+    """See the module's text. ``notice`` is told of anything unusual, in one line."""
+
+    def __init__(self, root: Path, *, notice: Notice | None = None) -> None:
+        self.root = root
+        self._notice = notice or (lambda line: None)
+
+    def get(self, room: str, key: str) -> Path | None:
+        """The entry, or None. A damaged one (file missing, or of another size) is removed, with a notice."""
+        entry = self._entry(room, key)
+        if not entry.is_dir():
+            return None
+        fault = _fault(entry)
+        if fault is None:
+            return entry
+        with self.lock(f"{room}-{key}"):
+            fault = _fault(entry) if entry.is_dir() else None
+            if fault is None:
+                return entry if entry.is_dir() else None
+            self._notice(f"cache: {entry}: {fault}; removed, will be made again")
+            with self._disk_errors():
+                _remove(entry)
+        return None
+
+    def make(self, room: str, key: str, maker: Maker) -> Path:
+        """The entry, made by ``maker`` (which fills an empty folder) unless it is there.
+
+        Two processes that want the same entry make it once. InfrastructureError when the disk is full.
+        """
+        found = self.get(room, key)
+        if found is not None:
+            return found
+        entry = self._entry(room, key)
+        with self._disk_errors():
+            entry.parent.mkdir(parents=True, exist_ok=True)
+        self.sweep(room)
+        with self.lock(f"{room}-{key}"):
+            if entry.is_dir() and _fault(entry) is None:
+                return entry
+            temporary = entry.parent / f"{_TEMPORARY}{key}"
+            try:
+                with self._disk_errors():
+                    _remove(temporary)
+                    _remove(entry)
+                    temporary.mkdir()
+                    maker(temporary)
+                    _write_manifest(temporary, room, key)
+                    temporary.rename(entry)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    _remove(temporary)
+                raise
+        return entry
+
+    def entries(self, room: str) -> list[Path]:
+        """All entries of a room, unchecked, sorted by key."""
+        return sorted(manifest.parent for manifest in (self.root / room).glob(f"[!.]*/{MANIFEST}"))
+
+    def verify(self, room: str, key: str) -> list[str]:
+        """Everything that is wrong with an entry, every byte read: slow. Empty when it is sound."""
+        entry = self._entry(room, key)
+        fault = _fault(entry) if entry.is_dir() else "not in the cache"
+        if fault is not None:
+            return [fault]
+        files = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))["files"]
+        return [
+            f"{name}: content changed" for name, (_, sha) in files.items() if file_sha256(entry / name) != sha
+        ]
+
+    def sweep(self, room: str) -> None:
+        """Remove what makers that were killed left behind."""
+        for left in (self.root / room).glob(f"{_TEMPORARY}*"):
+            lock = FileLock(
+                self._lock_file(f"{room}-{left.name.removeprefix(_TEMPORARY)}"), thread_local=False
+            )
+            with contextlib.suppress(Timeout, OSError), lock.acquire(blocking=False):
+                _remove(left)
+
+    @contextlib.contextmanager
+    def lock(self, name: str, *, waiting: str = "") -> Iterator[None]:
+        """A lock between processes, for the length of a ``with``; says so when it has to wait."""
+        with self._disk_errors():
+            lock = FileLock(self._lock_file(name), thread_local=False)
+            try:
+                lock.acquire(timeout=_SAY_AFTER_SECONDS)
+            except Timeout:
+                self._notice(waiting or f"waiting for another process that makes {name}")
+                lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _lock_file(self, name: str) -> Path:
+        folder = self.root / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{name}.lock"
+
+    def _entry(self, room: str, key: str) -> Path:
+        if not key or key.startswith(".") or "/" in key or "/" in room:
+            raise ValueError(f"not a cache key: {room!r} {key!r}")
+        return self.root / room / key
+
+    @contextlib.contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        """Tell the user what a full or forbidden disk means here."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                free = free_bytes(self.root) / _GIB
+                raise InfrastructureError(
+                    f"{self.root}: no space left ({free:.1f} GiB free): {error}; "
+                    f"make room, or name another folder in FAULTLOOP_CACHE"
+                ) from error
+            if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                raise InfrastructureError(
+                    f"{error.filename or self.root}: {error.strerror}; the cache must be writable, or name "
+                    f"another folder in FAULTLOOP_CACHE"
+                ) from error
+            raise
+
+
+def _walk(entry: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Files and symbolic links below ``entry``, as paths relative to it; sockets and the like do not occur."""
+    todo = [""]
+    while todo:
+        prefix = todo.pop()
+        with os.scandir(entry / prefix) as found:
+            for item in found:
+                name = prefix + item.name
+                if item.is_dir(follow_symlinks=False):
+                    todo.append(name + "/")
+                elif name != MANIFEST:
+                    yield name, item
+
+
+def _fault(entry: Path) -> str | None:
+    """What is wrong with an entry, sizes only; None when nothing is."""
+    try:
+        manifest = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
+        files, links, schema = manifest["files"], manifest["links"], manifest["schema"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"no valid {MANIFEST} ({error})"
+    if schema != _SCHEMA:
+        return f"{MANIFEST} of another version"
+    seen = 0
+    for name, item in _walk(entry):
+        if name in links:
+            seen += item.is_symlink()
+        elif name in files:
+            size = item.stat(follow_symlinks=False).st_size
+            if size != files[name][0]:
+                return f"{name} has {size} bytes, not {files[name][0]}"
+            seen += 1
+    missing = len(files) + len(links) - seen
+    return f"{missing} files are missing" if missing else None
+
+
+def _write_manifest(entry: Path, room: str, key: str) -> None:
+    files: dict[str, tuple[int, str]] = {}
+    links: dict[str, str] = {}
+    for name, item in _walk(entry):
+        mode = item.stat(follow_symlinks=False).st_mode
+        if stat.S_ISLNK(mode):
+            links[name] = str(Path(item.path).readlink())
+        elif stat.S_ISREG(mode):
+            path = Path(item.path)
+            files[name] = (path.stat().st_size, file_sha256(path))
+        else:
+            raise InfrastructureError(f"{item.path}: neither a file, a folder nor a link")
+    made = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds")
+    manifest = {"schema": _SCHEMA, "room": room, "key": key, "made": made, "files": files, "links": links}
+    with (entry / MANIFEST).open("w", encoding="utf-8") as file:
+        json.dump(manifest, file, indent=0, sort_keys=True)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _remove(path: Path) -> None:
+    """Remove a tree, folders without write permission among it; nothing there is fine."""
+
+    def unlock(function: Callable[..., object], name: str, error: object) -> None:
+        cause = error[1] if isinstance(error, tuple) else error
+        if isinstance(cause, FileNotFoundError):
+            return
+        if not isinstance(cause, PermissionError):
+            raise cause if isinstance(cause, BaseException) else OSError(name)
+        Path(name).parent.chmod(0o700)
+        if Path(name).is_dir():
+            Path(name).chmod(0o700)
+        function(name)
+
+    shutil.rmtree(path, onerror=unlock)

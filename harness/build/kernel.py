@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Build a variant: kernel image and guest driver, in the sandbox, at one constant path.
+
+The base's entry in the cache keeps its object tree. A patched variant starts from a copy of that tree and
+lets make rebuild what the patch touches (variant_tree says how); its own entry keeps what external modules
+need. The driver is an entry of its own, so that a change in it does not rebuild kernels.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.build import compile_log, kconfig, toolchain
+from harness.build.cache import Cache, digest, file_sha256, free_bytes, need_space
+from harness.build.sandbox import Bind, CommandFailed, Sandbox
+from harness.build.variant_tree import SOURCE, Touched, mounts, write_touched
+from harness.errors import BuildError, InfrastructureError
+from harness.layout import Layout, project
+from harness.model import BuiltKernel, Kernel, Series
+from harness.sources import patch_apply
+from harness.sources.archive import copy_tree
+
+DEFAULT_FRAGMENTS = ("base", "4k", "sva", "lockdep")
+"""Files of ``kconfigs/``, without suffix, in order."""
+
+_RECIPE = 1
+"""Part of every key: raise it when a change here makes old entries wrong."""
+_ROOM = "kernels"
+_DRIVER_ROOM = "drivers"
+_OUT = "/build/out"
+_DRIVER = "/build/driver"
+_ALLCONFIG = "/build/all.config"
+_BASE_GIB = 3.0
+_VARIANT_GIB = 1.0
+_ENV = {
+    "ARCH": "arm64",
+    "CROSS_COMPILE": toolchain.CROSS,
+    "KBUILD_BUILD_TIMESTAMP": "Thu Jan  1 00:00:00 UTC 1970",
+    "KBUILD_BUILD_USER": "faultloop",
+    "KBUILD_BUILD_HOST": "faultloop",
+    "KBUILD_BUILD_VERSION": "1",
+}
+_NOT_FOR_MODULES = (".o", ".a", ".o.cmd", ".a.cmd", ".syms", ".S")
+_DRIVER_PRODUCTS = (".o", ".ko", ".mod", ".mod.c", ".cmd", ".symvers", ".order")
+
+OnOutput = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """One call of ``build``: what goes into every step of it."""
+
+    kernel: Kernel
+    options: tuple[kconfig.Option, ...]
+    tools: Mapping[str, str]
+    cache: Cache
+    sandbox: Sandbox
+    jobs: int
+    on_output: OnOutput
+
+    def key(self, touched: Touched | None) -> str:
+        changes = touched.identity() if touched else []
+        config = kconfig.merged(self.options)
+        return digest("kernel", _RECIPE, self.kernel.digest, config, dict(self.tools), changes)
+
+
+def build(
+    kernel: Kernel,
+    series: Series,
+    *,
+    cache: Cache,
+    sandbox: Sandbox,
+    jobs: int | None = None,
+    on_output: OnOutput | None = None,
+    fragments: Sequence[str] = DEFAULT_FRAGMENTS,
+    layout: Layout | None = None,
+) -> BuiltKernel:
+    """The variant ``kernel`` + ``series``, from the cache or built. An empty series is the base.
+
+    ``on_output`` gets every line of make. Raises PatchError (does not apply), BuildError (does not compile, with
+    the compiler's lines), KernelConfigError (an option got lost) and InfrastructureError.
+    """
+    layout = layout or project()
+    paths = [layout.kconfigs / f"{name}.config" for name in fragments]
+    plan = _Plan(
+        kernel=kernel,
+        options=kconfig.read_fragments(paths, kernel.version),
+        tools=toolchain.kernel_versions(),
+        cache=cache,
+        sandbox=sandbox,
+        jobs=jobs or os.cpu_count() or 1,
+        on_output=on_output or (lambda line: None),
+    )
+    if not series.patches:
+        entry, touched = _base(plan), None
+    else:
+        entry, touched = _patched(plan, series)
+    driver = _driver(plan, entry, touched, layout.driver)
+    facts = json.loads((entry / "build.json").read_text(encoding="utf-8"))
+    return BuiltKernel(
+        kernel=kernel,
+        series=series,
+        key=driver.name,
+        image=entry / "Image",
+        modules=tuple(sorted(driver.glob("*.ko"))),
+        config=entry / "config",
+        log=entry / "build.log",
+        release=facts["release"],
+        image_sha256=facts["image_sha256"],
+        objects=facts["objects"],
+        seconds=facts["seconds"],
+        warnings=tuple(facts["warnings"]),
+    )
+
+
+def _base(plan: _Plan) -> Path:
+    key = plan.key(None)
+
+    def maker(folder: Path) -> None:
+        need_space(plan.cache.root, _BASE_GIB, "building a kernel")
+        with plan.cache.lock("kernel-build", waiting="waiting: another process builds a kernel"):
+            (folder / "out").mkdir()
+            _compile(plan, folder, [Bind(plan.kernel.tree, SOURCE)])
+
+    return plan.cache.make(_ROOM, key, maker)
+
+
+def _patched(plan: _Plan, series: Series) -> tuple[Path, Touched]:
+    """Entry of the patched variant, and what the series touches as it lies in that entry."""
+    plan.cache.root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="apply-", dir=plan.cache.root) as scratch:
+        applied = Path(scratch, "applied")
+        applied.mkdir()
+        result = patch_apply.apply(plan.kernel.tree, series, applied)
+        fresh = write_touched(result, applied, Path(scratch, "touched"))
+
+        def maker(folder: Path) -> None:
+            base = _base(plan)
+            need_space(plan.cache.root, _VARIANT_GIB, "building a patched kernel")
+            touched = Touched(folder / "touched", fresh.removed)
+            copy_tree(fresh.folder, touched.folder)
+            copy_tree(base / "out", folder / "out")
+            finished = json.loads((base / "build.json").read_text(encoding="utf-8"))["finished"]
+            _compile(plan, folder, mounts(plan.kernel.tree, touched, folder, finished))
+            shutil.rmtree(folder / "src", ignore_errors=True)
+            _prune(folder / "out")
+
+        fresh.folder.mkdir(exist_ok=True)
+        entry = plan.cache.make(_ROOM, plan.key(fresh), maker)
+    return entry, Touched(entry / "touched", fresh.removed)
+
+
+def _compile(plan: _Plan, folder: Path, source: Sequence[Bind]) -> None:
+    """Configure and build into ``folder/out``, and put the results beside it."""
+    started = time.monotonic()
+    allconfig = folder / "all.config"
+    allconfig.write_text(kconfig.merged(plan.options), encoding="utf-8")
+    log = folder / "build.log"
+    binds = [*source, Bind(folder / "out", _OUT, writable=True), Bind(allconfig, _ALLCONFIG)]
+    _make(plan, ["allnoconfig"], binds, log, {"KCONFIG_ALLCONFIG": _ALLCONFIG}, what="configure")
+    config = (folder / "out" / ".config").read_text(encoding="utf-8")
+    kconfig.check(plan.options, config)
+    lines = _make(plan, ["Image", "modules"], binds, log, {}, what="build")
+    out = folder / "out"
+    image = folder / "Image"
+    for made, kept in (
+        ("arch/arm64/boot/Image", image),
+        (".config", folder / "config"),
+        ("System.map", folder / "System.map"),
+    ):
+        shutil.copy2(out / made, kept)
+    facts = {
+        "release": (out / "include/config/kernel.release").read_text(encoding="utf-8").strip(),
+        "image_sha256": file_sha256(image),
+        "objects": sum(compile_log.is_object(line) for line in lines),
+        "seconds": round(time.monotonic() - started, 1),
+        "warnings": list(compile_log.warnings(lines)),
+        "finished": time.time(),
+        "toolchain": dict(plan.tools),
+    }
+    (folder / "build.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+
+def _driver(plan: _Plan, entry: Path, touched: Touched | None, sources: Path) -> Path:
+    """Entry of the guest driver for the kernel in ``entry``."""
+    files = {p.relative_to(sources).as_posix(): p for p in sorted(sources.rglob("*")) if _is_source(p)}
+    if not {"Makefile", "Kbuild"}.intersection(files):
+        raise InfrastructureError(
+            f"{sources}: the guest driver's sources are not there (no Makefile, no Kbuild)"
+        )
+    identity = {name: file_sha256(path) for name, path in files.items()}
+    key = digest("driver", _RECIPE, entry.name, identity)
+
+    def maker(folder: Path) -> None:
+        work = folder / "work"
+        for name, path in files.items():
+            (work / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, work / name)
+        source = mounts(plan.kernel.tree, touched, folder, 0.0)
+        binds = [*source, Bind(entry / "out", _OUT), Bind(work, _DRIVER, writable=True)]
+        what = "build the guest driver for" if touched else "build the guest driver for the unpatched"
+        try:
+            _make(plan, [f"M={_DRIVER}", "modules"], binds, folder / "driver.log", {}, what=what)
+        except BuildError as error:
+            if touched is None:
+                raise InfrastructureError(error.message, detail=error.detail) from error
+            raise
+        for module in sorted(work.glob("*.ko")):
+            module.rename(folder / module.name)
+        shutil.rmtree(work)
+        shutil.rmtree(folder / "src", ignore_errors=True)
+
+    return plan.cache.make(_DRIVER_ROOM, key, maker)
+
+
+def _make(
+    plan: _Plan,
+    targets: Sequence[str],
+    binds: Sequence[Bind],
+    log: Path,
+    env: Mapping[str, str],
+    *,
+    what: str,
+) -> list[str]:
+    """Run make at the constant paths; its lines. BuildError with the compiler's lines when it fails."""
+    lines: list[str] = []
+
+    def on_line(line: str) -> None:
+        lines.append(line)
+        plan.on_output(line)
+
+    argv = ["make", "-C", SOURCE, f"O={_OUT}", f"-j{plan.jobs}", "--output-sync=target", *targets]
+    try:
+        plan.sandbox.run(argv, binds=binds, env={**_ENV, **env}, cwd=_OUT, on_output=on_line, log=log)
+    except CommandFailed as error:
+        if any("No space left on device" in line for line in lines):
+            free = free_bytes(plan.cache.root) / (1 << 30)
+            raise InfrastructureError(
+                f"{plan.cache.root}: no space left ({free:.1f} GiB free) while building a kernel; make room, or "
+                f"name another folder in FAULTLOOP_CACHE"
+            ) from error
+        raise BuildError(
+            f"Linux {plan.kernel.version} ({plan.kernel.name}): cannot {what} kernel",
+            detail=compile_log.errors(lines),
+        ) from error
+    return lines
+
+
+def _prune(out: Path) -> None:
+    """Drop what external modules do not need from an object tree: 160 MB become 20."""
+    for folder, folders, files in os.walk(out):
+        here = Path(folder)
+        if here == out:
+            folders[:] = [name for name in folders if name not in ("include", "scripts")]
+        for name in files:
+            if name.endswith(_NOT_FOR_MODULES) or name.startswith((".tmp_", "vmlinux", "Image")):
+                (here / name).unlink()
+
+
+def _is_source(path: Path) -> bool:
+    return path.is_file() and not path.name.endswith(_DRIVER_PRODUCTS) and not path.name.startswith(".")

@@ -1,0 +1,361 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Debian packages and sources through a private apt root, on the mirror that the host uses.
+
+Each suite and architecture has a root of its own (lists and state), so that only what is asked for is
+fetched. The archive's signature is checked against the host's debian-archive-keyring, and each file against
+the SHA-256 of the signed index. No root rights are needed, and the host's apt state is not touched.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.build.cache import Cache
+from harness.errors import InfrastructureError, UserError
+
+_KEYRINGS = (
+    "/usr/share/keyrings/debian-archive-keyring.gpg",
+    "/usr/share/keyrings/debian-archive-keyring.pgp",
+)
+_HELPER = "/usr/lib/apt/apt-helper"
+_FRESH_SECONDS = 6 * 3600.0
+_SUITE = (
+    "oldoldstable|oldstable|stable|testing|unstable|experimental|"
+    "stretch|buster|bullseye|bookworm|trixie|forky|duke|sid"
+)
+_MAIN = re.compile(rf"(?:{_SUITE})(?:-updates|-backports)?")
+_SECURITY = re.compile(rf"(?:{_SUITE})(?:-security|/updates)")
+_BAD_SIGNATURE = re.compile(
+    r"GPG error|is not signed|NO_PUBKEY|BADSIG|EXPKEYSIG|Clearsigned file isn't valid"
+)
+
+_APT_CONF = """\
+Dir::State "{root}/state";
+Dir::State::status "{root}/status";
+Dir::Cache "{root}/cache";
+Dir::Etc::SourceList "{root}/sources.list";
+Dir::Etc::SourceParts "-";
+Dir::Etc::Preferences "-";
+Dir::Etc::PreferencesParts "-";
+APT::Sandbox::User "root";
+APT::Architecture "{arch}";
+APT::Architectures {{ "{arch}"; }};
+APT::Get::AllowUnauthenticated "false";
+APT::Update::Error-Mode "any";
+Acquire::Languages "none";
+Acquire::AllowInsecureRepositories "false";
+Acquire::AllowWeakRepositories "false";
+Acquire::AllowDowngradeToInsecureRepositories "false";
+Acquire::Retries "3";
+Acquire::http::Timeout "30";
+Acquire::https::Timeout "30";
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+"""
+
+Notice = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class DebianPackage:
+    """One binary package of one suite, as the signed index describes it."""
+
+    name: str
+    version: str
+    arch: str
+    suite: str
+    sha256: str
+    size: int
+    """Bytes."""
+    path: str
+    """Below the mirror's root."""
+    depends: str = ""
+    """``Depends`` and ``Pre-Depends``, as written, separated by a comma."""
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version} {self.arch} ({self.suite}) sha256:{self.sha256}"
+
+
+@dataclass(frozen=True, slots=True)
+class DebianSource:
+    """A source package: its files are verified and lie in the cache."""
+
+    name: str
+    version: str
+    suite: str
+    files: tuple[Path, ...]
+    sha256: Mapping[str, str]
+    """File name -> SHA-256."""
+
+    def __str__(self) -> str:
+        hashes = ", ".join(f"{name} sha256:{sha}" for name, sha in sorted(self.sha256.items()))
+        return f"Debian source {self.name} {self.version} ({self.suite}): {hashes}"
+
+
+class DebianRoot:
+    """See the module's text. Everything lies in ``cache``; ``notice`` is told of stale lists and the like."""
+
+    def __init__(
+        self, cache: Cache, *, notice: Notice | None = None, fresh_seconds: float = _FRESH_SECONDS
+    ) -> None:
+        self._cache = cache
+        self._notice = notice or (lambda line: None)
+        self._fresh_seconds = fresh_seconds
+
+    def resolve(self, package: str, suites: Sequence[str], arch: str | None = None) -> DebianPackage:
+        """The highest version of a package over ``suites``; ``arch`` is the host's when None.
+
+        InfrastructureError when no suite has it or no index can be had.
+        """
+        arch = arch or host_architecture()
+        found = [p for suite in suites for p in self._packages(package, suite, arch)]
+        if not found:
+            raise InfrastructureError(f"Debian has no package {package} for {arch} in {', '.join(suites)}")
+        return max(found, key=lambda p: version_key(p.version))
+
+    def fetch(self, package: DebianPackage) -> Path:
+        """The ``.deb``, from the cache or the mirror, its SHA-256 checked."""
+        return self._file(package.suite, package.path, package.sha256, package.size)
+
+    def fetch_source(self, name: str, suite: str, version_prefix: str = "") -> DebianSource:
+        """The highest version in ``suite`` that starts with ``version_prefix``: its .dsc and all it names."""
+        found = [
+            stanza
+            for stanza in self._stanzas(name, suite, "source")
+            if stanza.get("Version", "").startswith(version_prefix)
+        ]
+        if not found:
+            raise InfrastructureError(f"Debian {suite} has no source package {name} {version_prefix}*")
+        best = max(found, key=lambda s: version_key(s["Version"]))
+        files: list[Path] = []
+        hashes: dict[str, str] = {}
+        for line in best["Checksums-Sha256"].split("\n"):
+            if not line.strip():
+                continue
+            sha256, size, filename = line.split()
+            files.append(self._file(suite, f"{best['Directory']}/{filename}", sha256, int(size)))
+            hashes[filename] = sha256
+        return DebianSource(name, best["Version"], suite, tuple(files), hashes)
+
+    def describe(self) -> str:
+        """Where packages come from; InfrastructureError when there is no mirror or no keyring."""
+        _keyring()
+        return f"{_site('bookworm')}, security updates from {_site('bookworm-security')}"
+
+    def _packages(self, package: str, suite: str, arch: str) -> Iterator[DebianPackage]:
+        for stanza in self._stanzas(package, suite, arch):
+            yield DebianPackage(
+                name=package,
+                version=stanza["Version"],
+                arch=stanza["Architecture"],
+                suite=suite,
+                sha256=stanza["SHA256"],
+                size=int(stanza["Size"]),
+                path=stanza["Filename"],
+                depends=", ".join(stanza[f] for f in ("Pre-Depends", "Depends") if stanza.get(f)),
+            )
+
+    def _stanzas(self, package: str, suite: str, arch: str) -> list[dict[str, str]]:
+        """Stanzas of a package in the suite's index; ``arch`` may be ``source``."""
+        root = self._root(suite, arch)
+        lists = sorted((root / "state" / "lists").glob("*_Sources*" if arch == "source" else "*_Packages*"))
+        stanzas: list[dict[str, str]] = []
+        for path in lists:
+            text = self._apt(root, [_HELPER, "cat-file", str(path)], f"cannot read {path.name}")
+            stanzas += parse_stanzas(text, package)
+        return stanzas
+
+    def _file(self, suite: str, path: str, sha256: str, size: int) -> Path:
+        name = Path(path).name
+
+        def download(folder: Path) -> None:
+            root = self._root_folder(suite, "fetch")
+            _write_root(root, host_architecture(), "")
+            self._notice(f"fetching {name} ({size / 1e6:.0f} MB)")
+            self._apt(
+                root,
+                [_HELPER, "download-file", f"{_site(suite)}/{path}", str(folder / name), f"SHA256:{sha256}"],
+                f"{name}: cannot be fetched from the Debian mirror, and the cache does not have it",
+            )
+
+        entry = self._cache.make("debian", sha256, download)
+        return entry / name
+
+    def _root(self, suite: str, arch: str) -> Path:
+        """The apt root of a suite with its lists, refreshed when they are old and there is a network."""
+        root = self._root_folder(suite, arch)
+        stamp = root / "updated"
+        with self._cache.lock(f"apt-{root.name}"):
+            if stamp.exists() and 0 <= time.time() - stamp.stat().st_mtime < self._fresh_seconds:
+                return root
+            kind = "deb-src" if arch == "source" else "deb"
+            target = "Sources" if arch == "source" else "Packages"
+            try:
+                line = f"{kind} [signed-by={_keyring()} target={target}] {_site(suite)} {suite} main\n"
+                _write_root(root, host_architecture() if arch == "source" else arch, line)
+                self._notice(f"reading the index of Debian {suite} ({arch})")
+                self._apt(root, ["apt-get", "-q", "update"], f"the index of Debian {suite} cannot be had")
+            except InfrastructureError as error:
+                if not stamp.exists() or _BAD_SIGNATURE.search(error.detail):
+                    raise
+                age = (time.time() - stamp.stat().st_mtime) / 3600
+                self._notice(f"{error.message}; going on with the one of {age:.0f} hours ago")
+                return root
+            stamp.touch()
+        return root
+
+    def _root_folder(self, suite: str, arch: str) -> Path:
+        return self._cache.root / "apt" / f"{suite.replace('/', '_')}-{arch}"
+
+    def _apt(self, root: Path, argv: Sequence[str], failure: str) -> str:
+        """Run an apt program on a private root. The host's own settings (proxies, certificates) stay in force."""
+        command = [argv[0], "-c", str(root / "apt.conf"), *argv[1:]]
+        return _run(command, failure)
+
+
+def parse_stanzas(text: str, package: str) -> list[dict[str, str]]:
+    """Stanzas of a ``Packages`` or ``Sources`` index whose ``Package`` is ``package``."""
+    stanzas = []
+    needle = f"Package: {package}\n"
+    at = text.find(needle)
+    while at >= 0:
+        if at == 0 or text[at - 1] == "\n":
+            start = text.rfind("\n\n", 0, at)
+            end = text.find("\n\n", at)
+            stanza = text[start + 2 if start >= 0 else 0 : end if end >= 0 else len(text)]
+            stanzas.append(_fields(stanza))
+        at = text.find(needle, at + 1)
+    return stanzas
+
+
+def _fields(stanza: str) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    name = ""
+    for line in stanza.split("\n"):
+        if line.startswith((" ", "\t")):
+            fields[name] = f"{fields[name]}\n{line.strip()}".lstrip("\n")
+        elif ":" in line:
+            name, value = line.split(":", 1)
+            fields[name] = value.strip()
+    return fields
+
+
+@functools.total_ordering
+class _Version:
+    """A Debian version, ordered as dpkg orders it."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Version) and _dpkg_compare(self.text, "eq", other.text)
+
+    def __lt__(self, other: _Version) -> bool:
+        return _dpkg_compare(self.text, "lt", other.text)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+def version_key(version: str) -> _Version:
+    """Key for sorting Debian versions."""
+    return _Version(version)
+
+
+def _dpkg_compare(left: str, relation: str, right: str) -> bool:
+    return subprocess.run(["dpkg", "--compare-versions", left, relation, right], check=False).returncode == 0
+
+
+def host_architecture() -> str:
+    """Debian's name of this host's architecture: ``amd64``, ``arm64``."""
+    return _run(["dpkg", "--print-architecture"], "cannot tell this host's Debian architecture").strip()
+
+
+def _keyring() -> str:
+    for path in _KEYRINGS:
+        if Path(path).is_file():
+            return path
+    raise InfrastructureError(
+        "the keys of the Debian archive are not on this host; install the package debian-archive-keyring"
+    )
+
+
+def _write_root(root: Path, arch: str, sources: str) -> None:
+    for folder in ("state/lists/partial", "cache/archives/partial"):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    (root / "status").touch()
+    (root / "sources.list").write_text(sources, encoding="utf-8")
+    (root / "apt.conf").write_text(_APT_CONF.format(root=root, arch=arch), encoding="utf-8")
+
+
+def _site(suite: str) -> str:
+    """URL of the archive with ``suite``: as ``FAULTLOOP_DEBIAN_MIRROR`` says, or as the host's apt has it."""
+    security = bool(_SECURITY.fullmatch(suite))
+    named = os.environ.get("FAULTLOOP_DEBIAN_MIRROR", "").rstrip("/")
+    main, apart = (named, "") if named else _host_sites()
+    if not main and not apart:
+        raise InfrastructureError(
+            "this host's apt knows no Debian mirror; name one in FAULTLOOP_DEBIAN_MIRROR (the URL that holds "
+            "dists/ and pool/)"
+        )
+    if security:
+        return apart or re.sub(r"/debian$", "/debian-security", main)
+    return main or re.sub(r"/debian-security$", "/debian", apart)
+
+
+def _host_sites() -> tuple[str, str]:
+    """Main and security site of the host's own apt configuration; empty where it has none."""
+    text = _run(
+        ["apt-get", "indextargets", "--format", "$(SITE)|$(RELEASE)|$(COMPONENT)", "Created-By: Packages"],
+        "cannot read this host's apt sources",
+    )
+    main = security = ""
+    for line in text.splitlines():
+        site, release, component = [*line.split("|"), "", ""][:3]
+        if component != "main" or site.startswith("cdrom:"):
+            continue
+        if _MAIN.fullmatch(release):
+            main = main or site.rstrip("/")
+        elif _SECURITY.fullmatch(release):
+            security = security or site.rstrip("/")
+    return main, security
+
+
+def _run(argv: Sequence[str], failure: str) -> str:
+    """Standard output of a program; InfrastructureError with what it said when it fails."""
+    if shutil.which(argv[0]) is None:
+        raise InfrastructureError(f"{argv[0]}: not found; Debian packages need apt and dpkg on this host")
+    with tempfile.TemporaryFile() as errors:
+        done = subprocess.run(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env={**os.environ, "LC_ALL": "C"},
+            check=False,
+        )
+        errors.seek(0)
+        said = errors.read().decode("utf-8", errors="replace")
+    out = done.stdout.decode("utf-8", errors="replace")
+    if done.returncode != 0:
+        lines = [line for line in (said + out).splitlines() if line.startswith(("E:", "W:", "Err:", "  "))]
+        raise InfrastructureError(failure, detail="\n".join(lines or said.splitlines()[-20:]))
+    return out
+
+
+def source_tarball(source: DebianSource) -> Path:
+    """The ``.orig`` tarball of a source package."""
+    for path in source.files:
+        if re.search(r"\.orig\.tar\.\w+$", path.name):
+            return path
+    raise UserError(f"Debian source {source.name} {source.version} has no .orig tarball")
