@@ -164,7 +164,7 @@ def _one_boot(
             boot_seconds = time.monotonic() - started
             _check_sva(guest, job, logs)
             for path in paths:
-                run = _run_workload(guest, path)
+                run = _run_workload(guest, path, job.setup)
                 runs.append(run)
                 if run.failure:
                     message = run.message
@@ -190,7 +190,7 @@ def _one_boot(
     )
 
 
-def _run_workload(guest: Guest, path: str) -> WorkloadRun:
+def _run_workload(guest: Guest, path: str, setup: Setup) -> WorkloadRun:
     """One workload with the SMMU's counters around it. A guest that dies or hangs is a finding, not an error."""
     started = time.monotonic()
     before = guest.counters()
@@ -199,7 +199,8 @@ def _run_workload(guest: Guest, path: str) -> WorkloadRun:
     status: int | None = None
     stderr = ""
     try:
-        result = guest.run(["/faultloop/workloads", path], on_line=lines.append)
+        argv = ["/faultloop/workloads", *([] if setup.iotlb else ["--uncached"]), path]
+        result = guest.run(argv, on_line=lines.append)
         status, stderr = result.status, result.stderr
     except GuestPanicked as error:
         failure, message = "PANIC", error.message

@@ -14,7 +14,7 @@ from harness.errors import InfrastructureError
 from harness.jobs.test_patch import check_applies
 from harness.jobs.workshop import Workshop
 from harness.model import Series
-from harness.sources import catalogue, kernels
+from harness.sources import catalogue
 from harness.sources import patch as patches
 from harness.vm.machine import Guest, GuestSpec
 
@@ -29,7 +29,7 @@ def shell(shop: Workshop, *, kernel: str, patch: Path | None, setup: str, accel:
     if ssh is None:
         raise InfrastructureError("`ssh` is not installed (Debian package openssh-client)")
     chosen = catalogue.setups(layout.project().root / "setups.yaml", setup, accel=accel)[0]
-    base = shop.kernel(kernel or kernels.default())
+    base = shop.kernel(kernel)
     series = patches.read(patch) if patch else Series()
     if series.patches:
         check_applies(series, base, shop)
@@ -42,7 +42,7 @@ def shell(shop: Workshop, *, kernel: str, patch: Path | None, setup: str, accel:
         known = Path(logs, "known_hosts")
         known.write_text(f"faultloop-guest {image.host_key}\n", encoding="utf-8")
         print(_HELLO.format(release=built.release, setup=chosen.name), file=sys.stderr)
-        status = subprocess.run(_command(ssh, guest.ssh_port, image.client_key, known), check=False).returncode
+        status = subprocess.run(_command(ssh, guest.port, image.client_key, known), check=False).returncode
         guest.power_off()
     return status
 

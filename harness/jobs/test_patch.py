@@ -56,7 +56,7 @@ def _run(request: Request, shop: Workshop, series: Series) -> tuple[Run, Path]:
         layout.project().guest_tests / "workloads" / "catalogue.yaml", request.workloads
     )
     setups = catalogue.setups(layout.project().root / "setups.yaml", request.setups, accel=request.accel)
-    kernel = shop.kernel(request.kernel or kernels.default())
+    kernel = shop.kernel(request.kernel)
     if series.patches:
         check_applies(series, kernel, shop)
     emulator, image = shop.emulator, shop.guest_image

@@ -21,8 +21,9 @@ class Workshop:
     """Cache, sandbox and sources of one run; hands out emulator, guest image and kernels."""
 
     def __init__(self, progress: Progress | None = None) -> None:
-        self.cache = Cache(layout.cache_root())
-        self.progress = progress or Progress(self.cache.root / "timings.json")
+        root = layout.cache_root()
+        self.progress = progress or Progress(root / "timings.json")
+        self.cache = Cache(root, notice=self.progress.say)
         self.cores = os.cpu_count() or 1
 
     @cached_property
@@ -31,7 +32,7 @@ class Workshop:
 
     @cached_property
     def debian(self) -> DebianRoot:
-        return DebianRoot(self.cache.root)
+        return DebianRoot(self.cache, notice=self.progress.say)
 
     @cached_property
     def emulator(self) -> Emulator:
@@ -48,9 +49,10 @@ class Workshop:
             return guest.build(cache=self.cache, debian=self.debian, sandbox=self.sandbox, on_output=step.update)
 
     def kernel(self, name: str) -> Kernel:
-        """The source tree that ``name`` stands for."""
+        """The source tree that ``name`` stands for; the default of kernels.yaml when it is empty."""
+        name = name or kernels.default()
         with self.progress.step(f"kernel source {name}") as step:
-            found = kernels.resolve(name, cache=self.cache, debian=self.debian)
+            found = kernels.resolve(name, cache=self.cache, debian=self.debian, sandbox=self.sandbox)
             step.note = found.origin
         return found
 
