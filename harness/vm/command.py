@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The command line of QEMU for a guest. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.vm.spec import GuestSpec
+
+IOTLB_ENTRIES = 1 << 16
+"""Far more than a workload touches: an eviction would heal a loop in silence (emulator.md)."""
+
+# Panics and power-offs leave QEMU there to be asked; panic=none lets the guest finish printing its trace.
+_ACTIONS = "reboot=shutdown,shutdown=pause,panic=none"
+
+_SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+
+# earlycon: the console from byte 0. A task that is blocked for 20 s is hung, long before the silence bound.
+_APPEND = (
+    "console=ttyAMA0",
+    "earlycon",
+    "printk.devkmsg=on",
+    "sysctl.kernel.hung_task_timeout_secs=20",
+    "sysctl.kernel.hung_task_check_interval_secs=5",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """What connects QEMU to the harness: descriptors that it inherits."""
+
+    qmp: int
+    console: int
+    initramfs: Path
+    """Of the guest with its variant's modules."""
+
+
+def qemu(spec: GuestSpec, wiring: Wiring) -> list[str]:
+    """argv of the guest. ACCEL=kvm (setup.accel) is for arm64 hosts and untested: it takes the host's CPU."""
+    return [
+        str(spec.emulator),
+        *("-name", "faultloop,debug-threads=on"),
+        *("-nodefaults", "-no-user-config", "-display", "none"),
+        *("-sandbox", _SANDBOX),
+        *("-action", _ACTIONS),
+        *("-chardev", f"socket,id=qmp,fd={wiring.qmp}", "-mon", "chardev=qmp,mode=control"),
+        *("-chardev", f"socket,id=console,fd={wiring.console}", "-serial", "chardev:console"),
+        *machine(spec, wiring.initramfs),
+    ]
+
+
+def machine(spec: GuestSpec, initramfs: Path) -> list[str]:
+    """The part of argv that is the machine itself, without what ties it to the harness."""
+    setup = spec.setup
+    kvm = setup.accel == "kvm"
+    entries = IOTLB_ENTRIES if setup.iotlb else 0
+    return [
+        *("-machine", f"virt,iommu=smmuv3,gic-version={'host' if kvm else '3'}"),
+        *("-accel", "kvm" if kvm else "tcg,thread=multi"),
+        *("-cpu", "host" if kvm else setup.cpu),
+        *("-smp", str(setup.cpus), "-m", f"{setup.memory_mib}M"),
+        *_global("arm-smmuv3", "ssidsize", setup.ssidsize),
+        *_global("arm-smmuv3", "stall", "on" if setup.stall else "off"),
+        *_global("arm-smmuv3", "oas", setup.oas),
+        *_global("arm-smmuv3", "iotlb-size", entries),
+        *("-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:22"),
+        *("-device", "virtio-net-pci,netdev=net,addr=1.0,romfile="),
+        *("-device", "sva-testdev,addr=2.0"),
+        *("-drive", f"if=none,id=disk,format=raw,snapshot=on,file={_value(spec.disk)}"),
+        *("-device", "virtio-blk-pci,drive=disk,addr=3.0"),
+        *("-device", "pvpanic-pci,addr=4.0"),
+        *("-kernel", str(spec.kernel), "-initrd", str(initramfs)),
+        *("-append", " ".join([*_APPEND, *spec.append])),
+    ]
+
+
+def _global(driver: str, name: str, value: object) -> tuple[str, str]:
+    return "-global", f"{driver}.{name}={value}"
+
+
+def _value(path: Path) -> str:
+    """A path inside a QEMU option: a comma is doubled."""
+    return str(path).replace(",", ",,")

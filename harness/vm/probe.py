@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Is a silent guest slow, or hung? Asked of QEMU, of the host's scheduler and of the guest's own kernel.
+
+A guest is *hung* when QEMU does not run it; when every CPU sits in WFI (nothing is being computed, so nothing
+more will come); or when a CPU spins in place and the kernel answers no SysRq. It is *slow* otherwise. SysRq
+comes over the serial console (BREAK, then a letter: Documentation/admin-guide/sysrq.rst) and needs
+CONFIG_MAGIC_SYSRQ_SERIAL; its backtraces are evidence in the console's log.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.errors import GuestError
+from harness.vm.console import Console
+from harness.vm.qmp import Qmp
+
+SAMPLES = 5
+SAMPLE_SECONDS = 0.2
+IDLE_SHARE = 0.1
+"""A virtual CPU that wants less of a host CPU than this is in WFI (its timer tick stays below)."""
+SPIN_BYTES = 256
+"""Program counters of all samples within this: a loop that leads nowhere."""
+
+_ANSWER_SECONDS = 3.0
+_DUMP_SECONDS = 15.0
+_ANSWER = re.compile(r"sysrq: |SysRq : ")
+_PC = re.compile(r"^CPU#(\d+)|\bPC=([0-9a-f]{16})", re.MULTILINE)
+_DUMPS = (("9", "all messages"), ("l", "backtrace of all CPUs"), ("w", "blocked tasks"), ("t", "all tasks"))
+
+
+@dataclass(slots=True)
+class Finding:
+    """What was found out about a silent guest."""
+
+    hung: bool = False
+    why: str = ""
+    tried: list[str] = field(default_factory=list)
+
+    def text(self) -> str:
+        return "\n".join([f"{'hung' if self.hung else 'slow'}: {self.why}", *self.tried])
+
+
+@dataclass(frozen=True, slots=True)
+class CpuSample:
+    """One virtual CPU over the time of sampling."""
+
+    index: int
+    share: float
+    """Of a host CPU that its thread used or waited for."""
+    counters: tuple[int, ...]
+    """Program counters."""
+
+    @property
+    def idle(self) -> bool:
+        return self.share < IDLE_SHARE
+
+    @property
+    def spins(self) -> bool:
+        return not self.idle and bool(self.counters) and max(self.counters) - min(self.counters) < SPIN_BYTES
+
+    def text(self) -> str:
+        places = " ".join(dict.fromkeys(f"{pc:016x}" for pc in self.counters))
+        return f"CPU {self.index}: {'in WFI' if self.idle else f'busy ({self.share:.0%})'}, PC {places}"
+
+
+def examine(qmp: Qmp, console: Console, pid: int, deadline: float) -> Finding:
+    """Judge a silent guest. ``deadline`` bounds each QMP command; GuestError when QEMU itself is silent."""
+    found = Finding()
+    status = str(qmp.execute("query-status", deadline=deadline)["status"])
+    found.tried.append(f"query-status: {status}")
+    if status != "running":
+        found.hung, found.why = True, f"QEMU does not run it ({status})"
+        return found
+    cpus = sample(qmp, pid, deadline)
+    found.tried += [cpu.text() for cpu in cpus]
+    answers = sysrq(qmp, console, "h", deadline)
+    found.tried.append(f"SysRq-h over the console: {'answered' if answers else 'no answer'}")
+    found.hung, found.why = judge(cpus, answers)
+    return found
+
+
+def judge(cpus: Iterable[CpuSample], answers: bool) -> tuple[bool, str]:
+    """Hung or not, and why. Pure."""
+    cpus = tuple(cpus)
+    kernel = "its kernel answers SysRq" if answers else "its kernel answers no SysRq"
+    if all(cpu.idle for cpu in cpus):
+        return True, f"every CPU is in WFI, so nothing more is being computed; {kernel}"
+    spinning = [str(cpu.index) for cpu in cpus if cpu.spins]
+    if spinning and not answers:
+        return True, f"CPU {', '.join(spinning)} spins in place; {kernel}"
+    busy = ", ".join(str(cpu.index) for cpu in cpus if not cpu.idle)
+    return False, f"CPU {busy} is computing; {kernel}"
+
+
+def sample(qmp: Qmp, pid: int, deadline: float) -> list[CpuSample]:
+    """Watch every virtual CPU for ``SAMPLES`` times ``SAMPLE_SECONDS``."""
+    info = qmp.execute("query-cpus-fast", deadline=deadline)
+    threads = {int(cpu["cpu-index"]): int(cpu["thread-id"]) for cpu in info}
+    counters: dict[int, list[int]] = {index: [] for index in threads}
+    began, before = time.monotonic(), {index: _runtime(pid, tid) for index, tid in threads.items()}
+    for _ in range(SAMPLES):
+        time.sleep(SAMPLE_SECONDS)
+        for index, counter in program_counters(qmp.hmp("info registers -a", deadline=deadline)):
+            counters.setdefault(index, []).append(counter)
+    elapsed = time.monotonic() - began
+    return [
+        CpuSample(index, (_runtime(pid, tid) - before[index]) / elapsed, tuple(counters[index]))
+        for index, tid in threads.items()
+    ]
+
+
+def program_counters(registers: str) -> list[tuple[int, int]]:
+    """(CPU, program counter) of each CPU in QEMU's ``info registers -a``."""
+    found, cpu = [], 0
+    for match in _PC.finditer(registers):
+        if match.group(1) is not None:
+            cpu = int(match.group(1))
+        else:
+            found.append((cpu, int(match.group(2), 16)))
+    return found
+
+
+def sysrq(qmp: Qmp, console: Console, key: str, deadline: float) -> bool:
+    """Press a SysRq key; whether the kernel said that it heard."""
+    mark = console.lines
+    qmp.execute("chardev-send-break", {"id": "console"}, deadline=deadline)
+    return console.send(key.encode()) and console.wait_for(_ANSWER, _ANSWER_SECONDS, mark) is not None
+
+
+def dump(qmp: Qmp, console: Console, deadline: float) -> list[str]:
+    """Have a hung guest's kernel print what it can, into the console's log. What was tried, for the user."""
+    tried = []
+    with suppress(GuestError):
+        for key, what in _DUMPS:
+            if not sysrq(qmp, console, key, deadline):
+                tried.append(f"SysRq-{key} ({what}): no answer")
+                break
+            tried.append(f"SysRq-{key} ({what}): in console.log")
+        end = time.monotonic() + _DUMP_SECONDS
+        # A pause in a dump of all tasks means that it is over.
+        while console.silence < 1.0 and time.monotonic() < end:
+            time.sleep(0.2)
+        qmp.hmp("info registers -a", deadline=deadline)
+        tried.append("info registers -a: in qmp.log")
+    return tried
+
+
+def _runtime(pid: int, tid: int) -> float:
+    """Seconds that a thread has run or waited to run: a busy host must not make a CPU look idle."""
+    with suppress(OSError, ValueError, IndexError):
+        ran, waited = Path(f"/proc/{pid}/task/{tid}/schedstat").read_text().split()[:2]
+        return (int(ran) + int(waited)) / 1e9
+    return 0.0

@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""SSH into a guest: one session, a channel for each command, keys pinned on both sides.
+
+No agent, no configuration and no known hosts of the user's. What paramiko is known to do wrong, and what
+stands here against it:
+
+- ``recv_exit_status()`` has no deadline (paramiko #1815) and waits for ever when more was printed than the
+  window holds (#448): both streams are drained to their end first. No call here has a deadline of its own:
+  whoever waits (machine.py) has one, and killing QEMU ends every call here.
+- ``Transport.close()`` waits without bound for a thread that a channel's close can deadlock (#2534, Dropbear):
+  the socket is shut down first and the thread waited for with a bound.
+- File objects over channels take the channel's lock when they are collected (#2685): none are made, and
+  channels are closed, not left to the collector.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import shlex
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import paramiko
+
+from harness.errors import GuestError
+from harness.vm.spec import CommandResult
+
+OUTPUT_LIMIT = 16 << 20
+"""Bytes kept of each stream of one command."""
+FILE_LIMIT = 256 << 20
+"""Bytes of the largest file taken out of a guest."""
+
+_USER = "root"
+_CHUNK = 1 << 16
+_RETRY_SECONDS = 0.05
+_STATUS_SECONDS = 10.0
+_CLOSE_SECONDS = 5.0
+
+
+class Ssh:
+    """A session with the guest's SSH server behind a forwarded port of the loopback interface."""
+
+    def __init__(
+        self, *, client_key: Path, host_key: str, log: Path, on_progress: Callable[[], None]
+    ) -> None:
+        self._client_key = client_key
+        self._host_key = host_key
+        self._progress = on_progress
+        self._transport: paramiko.Transport | None = None
+        self._sftp: paramiko.SFTPClient | None = None
+        self._handler = logging.FileHandler(log, mode="w", encoding="utf-8", delay=True)
+        self._handler.setFormatter(logging.Formatter("%(asctime)s.%(msecs)03d %(message)s", "%H:%M:%S"))
+        # paramiko finds its logger by name; one of our own keeps guests apart and the user's screen clean.
+        self._logger = logging.getLogger(f"faultloop.ssh.{id(self):x}")
+        self._logger.propagate = False
+        self._logger.setLevel(logging.INFO)
+        self._logger.addHandler(self._handler)
+
+    def connect(self, port: int, deadline: float) -> None:
+        """Handshake, check of the host key, authentication. GuestError, also on another host key."""
+        end = time.monotonic() + deadline
+        while True:
+            try:
+                self._handshake(port, max(0.1, end - time.monotonic()))
+                return
+            except (paramiko.SSHException, OSError, EOFError) as error:
+                # QEMU accepts before the guest does: a server that is not there yet shows as a reset.
+                self._logger.info("no session: %s", _said(error))
+                if (
+                    isinstance(error, paramiko.AuthenticationException)
+                    or time.monotonic() + _RETRY_SECONDS >= end
+                ):
+                    raise GuestError(f"no SSH session with the guest: {_said(error)}") from None
+                time.sleep(_RETRY_SECONDS)
+
+    def run(self, argv: Sequence[str], on_line: Callable[[str], None] | None = None) -> CommandResult:
+        """Run a command to its end. ``on_line`` gets each line of its standard output, in this thread."""
+        began = time.monotonic()
+        command = shlex.join(argv)
+        with self._speaking(command), self._channel() as channel:
+            # `exit $?` keeps the shell there to turn a death by signal N into status 128 + N, for which
+            # SSH has a message that paramiko ignores.
+            channel.exec_command(f"{command}; exit $?")
+            channel.shutdown_write()
+            out, err = _Stream(on_line), _Stream()
+            self._drain(channel, out, err)
+            if not channel.status_event.wait(_STATUS_SECONDS):
+                raise paramiko.SSHException("the server gave no exit status")
+            status = int(channel.exit_status)
+            if status < 0:
+                raise paramiko.SSHException("the connection was lost before the command ended")
+        seconds = time.monotonic() - began
+        self._logger.info(
+            "%s: status %d, %.3f s, %d + %d bytes", command, status, seconds, out.size, err.size
+        )
+        return CommandResult(status, out.text(), err.text(), seconds, out.truncated or err.truncated)
+
+    def start(self, argv: Sequence[str]) -> None:
+        """Start a command that will not live to give a status (``poweroff``)."""
+        with self._speaking(shlex.join(argv)), self._channel() as channel:
+            channel.exec_command(shlex.join(argv))
+            channel.status_event.wait()
+
+    def put(self, source: Path, target: str) -> None:
+        """Copy a file into the guest."""
+        with self._speaking(f"put {target}"), source.open("rb") as data:
+            self._files().putfo(data, target, callback=lambda _done, _all: self._progress())
+        self._logger.info("put %s: %d bytes", target, source.stat().st_size)
+
+    def fetch(self, source: str, target: Path) -> None:
+        """Copy a file out of the guest, of a size that its ``stat`` need not tell (procfs)."""
+        done = 0
+        with (
+            self._speaking(f"fetch {source}"),
+            self._files().open(source, "rb") as data,
+            target.open("wb") as to,
+        ):
+            size = data.stat().st_size or 0
+            if 0 < size <= FILE_LIMIT:
+                data.prefetch(size)
+            while chunk := data.read(_CHUNK):
+                done += len(chunk)
+                if done > FILE_LIMIT:
+                    raise GuestError(f"{source} in the guest is larger than {FILE_LIMIT >> 20} MiB")
+                to.write(chunk)
+                self._progress()
+        self._logger.info("fetch %s: %d bytes", source, done)
+
+    def close(self) -> None:
+        """End the session; never waits long, whatever state its thread is in."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            self._end(transport)
+        self._logger.removeHandler(self._handler)
+        self._handler.close()
+
+    def _handshake(self, port: int, deadline: float) -> None:
+        sock = socket.create_connection(("127.0.0.1", port), timeout=deadline)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        transport = paramiko.Transport(sock)
+        try:
+            transport.set_log_channel(self._logger.name)
+            kind, pinned = self._host_key.split()[:2]
+            options = transport.get_security_options()
+            options.key_types = (kind,)
+            # The cheapest exchange that OpenSSH and Dropbear share: the guest computes it in emulation.
+            options.kex = tuple(sorted(options.kex, key=lambda name: not name.startswith("curve25519")))
+            transport.start_client(timeout=deadline)
+            key = transport.get_remote_server_key()
+            if (key.get_name(), key.get_base64()) != (kind, pinned):
+                raise GuestError(f"the guest's SSH host key is not the pinned one: {key.get_base64()}")
+            transport.auth_publickey(_USER, paramiko.Ed25519Key(filename=str(self._client_key)))
+        except BaseException:
+            self._end(transport)
+            raise
+        self._transport = transport
+
+    def _end(self, transport: paramiko.Transport) -> None:
+        with suppress(OSError):
+            transport.sock.shutdown(socket.SHUT_RDWR)
+        if transport.ident is not None:
+            transport.join(_CLOSE_SECONDS)
+        if transport.is_alive():
+            self._logger.info("paramiko's thread did not end within %g s; left behind", _CLOSE_SECONDS)
+        else:
+            transport.close()
+        transport.sock.close()
+
+    @contextmanager
+    def _speaking(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise GuestError(f"SSH, {what}: {_said(error)}") from None
+
+    @contextmanager
+    def _channel(self) -> Iterator[paramiko.Channel]:
+        if self._transport is None:
+            raise paramiko.SSHException("not connected")
+        channel = self._transport.open_session()
+        try:
+            yield channel
+        finally:
+            channel.close()
+
+    def _drain(self, channel: paramiko.Channel, out: _Stream, err: _Stream) -> None:
+        """Read both streams until the server ends them, or the session dies."""
+        poller = select.poll()
+        poller.register(channel.fileno(), select.POLLIN)
+        while True:
+            # Asked before the streams: what came before the end is in them by then.
+            ended = channel.eof_received or channel.closed
+            idle = True
+            if channel.recv_ready():
+                out.take(channel.recv(_CHUNK))
+                idle = False
+            if channel.recv_stderr_ready():
+                err.take(channel.recv_stderr(_CHUNK))
+                idle = False
+            if not idle:
+                self._progress()
+            elif ended:
+                out.end()
+                return
+            else:
+                poller.poll()
+
+    def _files(self) -> paramiko.SFTPClient:
+        if self._sftp is None:
+            if self._transport is None:
+                raise paramiko.SSHException("not connected")
+            self._sftp = paramiko.SFTPClient.from_transport(self._transport)
+        if self._sftp is None:
+            raise paramiko.SSHException("the server offers no SFTP")
+        return self._sftp
+
+
+class _Stream:
+    """What a command printed on one stream, as far as it is kept; lines go to ``on_line`` as they end."""
+
+    def __init__(self, on_line: Callable[[str], None] | None = None) -> None:
+        self._on_line = on_line
+        self._kept = bytearray()
+        self._partial = b""
+        self.size = 0
+
+    @property
+    def truncated(self) -> bool:
+        return self.size > OUTPUT_LIMIT
+
+    def take(self, data: bytes) -> None:
+        self._kept += data[: max(0, OUTPUT_LIMIT - self.size)]
+        self.size += len(data)
+        if self._on_line is not None:
+            *whole, self._partial = (self._partial + data).split(b"\n")
+            for line in whole:
+                self._on_line(line.decode(errors="replace"))
+            self._partial = self._partial[:OUTPUT_LIMIT]
+
+    def end(self) -> None:
+        if self._on_line is not None and self._partial:
+            self._on_line(self._partial.decode(errors="replace"))
+
+    def text(self) -> str:
+        return self._kept.decode(errors="replace")
+
+
+def _said(error: Exception) -> str:
+    return str(error) or type(error).__name__
