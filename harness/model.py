@@ -80,6 +80,10 @@ class Patch:
     """``base-commit:`` or a version named in the mail; empty if none."""
     files: tuple[str, ...] = ()
     """Paths the diff touches, relative to the tree."""
+    hunks: tuple[int, ...] = ()
+    """Line of the user's file for the header of each hunk of ``diff``, in order."""
+    notes: tuple[str, ...] = ()
+    """What had to be undone or left out to read it, a sentence each."""
 
 
 @dataclass(frozen=True, slots=True)
