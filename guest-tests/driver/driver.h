@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Inside of the sva-testdev driver: registers of the device, shared types. */
+#ifndef SVA_TESTDEV_DRIVER_H
+#define SVA_TESTDEV_DRIVER_H
+
+#include <linux/completion.h>
+#include <linux/iommu.h>
+#include <linux/kref.h>
+#include <linux/list.h>
+#include <linux/miscdevice.h>
+#include <linux/mutex.h>
+#include <linux/pci.h>
+#include <linux/rwsem.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+
+#include "sva_testdev.h"
+
+#define TD_MAGIC		0x000
+#define   TD_MAGIC_VALUE	0x53564131
+#define TD_VERSION		0x004
+#define   TD_VERSION_VALUE	1
+#define TD_ENGINES		0x008
+#define TD_RESET		0x00c
+#define TD_PROBE_ADDR		0x010
+#define TD_PROBE_PASID		0x018
+#define TD_PROBE		0x01c
+#define TD_TLBI			0x020
+#define TD_STALLS		0x028
+#define TD_RESUMES		0x030
+#define TD_FULL_FLUSHES		0x038
+#define TD_HIT_PERM_FAULTS	0x040
+
+#define TD_ENGINE(n)		(0x1000 + (n) * 0x100)
+#define TDE_ADDR		0x00
+#define TDE_LEN			0x08
+#define TDE_PASID		0x0c
+#define TDE_DATA		0x10
+#define TDE_CMD			0x20
+#define TDE_STATUS		0x24
+#define TDE_STALLS		0x28
+#define TDE_RETRIES		0x2c
+#define TDE_MAX_STALLS		0x30
+#define TDE_RETRY_NS		0x34
+#define TDE_ABORT		0x38
+#define TDE_BYTES_DONE		0x3c
+#define TDE_FAULT_ADDR		0x40
+#define TDE_SUM			0x48
+
+#define TD_MAX_ENGINES		32
+
+struct td_context;
+
+struct td_engine {
+	void __iomem *regs;
+	struct completion done;		/* its interrupt came */
+	struct td_context *owner;	/* under td_device.engines_lock */
+	u32 retry_ns;			/* the device's default */
+	bool wedged;			/* does not stop: never used again */
+	unsigned int index;
+};
+
+struct td_device {
+	struct kref ref;		/* the driver and every open file */
+	struct pci_dev *pdev;
+	void __iomem *regs;
+	struct miscdevice misc;
+	int id;
+	struct mutex probe_lock;	/* address, PASID and result belong together */
+	struct mutex lock;		/* contexts and gone, and before td_context.sem */
+	struct list_head contexts;
+	bool gone;			/* no use of the device from now on */
+	spinlock_t engines_lock;
+	wait_queue_head_t engine_free;
+	unsigned int nr_engines;
+	struct td_engine engines[TD_MAX_ENGINES];
+};
+
+/*
+ * An open file. The semaphore is held for reading while the device or the
+ * binding is in use, for writing to change the binding.
+ */
+struct td_context {
+	struct list_head node;
+	struct td_device *td;
+	struct rw_semaphore sem;
+	bool stopping;			/* no new command; under engines_lock */
+	struct iommu_sva *handle;
+	struct mm_struct *mm;
+	u32 pasid;
+};
+
+int td_engines_init(struct td_device *td);
+void td_engines_exit(struct td_device *td);
+int td_engine_dma(struct td_context *ctx, struct sva_testdev_dma *dma);
+void td_engine_stop(struct td_context *ctx);
+void td_engine_allow(struct td_context *ctx);
+
+void td_pgtable_walk(struct mm_struct *mm, struct sva_testdev_pte *query);
+
+void td_explain_no_sva(struct pci_dev *pdev, int error);
+bool td_sva_possible(struct pci_dev *pdev);
+
+#endif

@@ -1,0 +1,407 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * sva-testdev: lets a process have a PCI device read and write its memory, by
+ * its own addresses, and look at what the SMMU and the page table hold.
+ */
+#include <linux/dma-mapping.h>
+#include <linux/fs.h>
+#include <linux/idr.h>
+#include <linux/io-64-nonatomic-lo-hi.h>
+#include <linux/module.h>
+#include <linux/ratelimit.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "compat.h"
+#include "driver.h"
+
+static DEFINE_IDA(td_ida);
+static DEFINE_RATELIMIT_STATE(td_explain_limit, 5 * HZ, 1);
+
+static void td_release(struct kref *ref)
+{
+	struct td_device *td = container_of(ref, struct td_device, ref);
+
+	pci_dev_put(td->pdev);
+	kfree(td->misc.name);
+	kfree(td);
+}
+
+/* Nothing of this context runs on the device afterwards. */
+static void context_unbind(struct td_context *ctx)
+{
+	td_engine_stop(ctx);
+	down_write(&ctx->sem);
+	if (ctx->handle) {
+		iommu_sva_unbind_device(ctx->handle);
+		mmdrop(ctx->mm);
+		ctx->handle = NULL;
+		ctx->mm = NULL;
+	}
+	td_engine_allow(ctx);
+	up_write(&ctx->sem);
+}
+
+static int td_open(struct inode *inode, struct file *file)
+{
+	/* misc_open() holds misc_mtx: the device is registered, so it is there. */
+	struct td_device *td = container_of(file->private_data,
+					    struct td_device, misc);
+	struct td_context *ctx = kzalloc(sizeof(*ctx), GFP_KERNEL);
+
+	if (!ctx)
+		return -ENOMEM;
+	init_rwsem(&ctx->sem);
+	ctx->td = td;
+	kref_get(&td->ref);
+	mutex_lock(&td->lock);
+	list_add(&ctx->node, &td->contexts);
+	mutex_unlock(&td->lock);
+	file->private_data = ctx;
+	return 0;
+}
+
+static int td_close(struct inode *inode, struct file *file)
+{
+	struct td_context *ctx = file->private_data;
+	struct td_device *td = ctx->td;
+
+	mutex_lock(&td->lock);
+	if (!td->gone)
+		context_unbind(ctx);
+	list_del(&ctx->node);
+	mutex_unlock(&td->lock);
+	kfree(ctx);
+	kref_put(&td->ref, td_release);
+	return 0;
+}
+
+static long ioctl_info(struct td_context *ctx, struct sva_testdev_info *info)
+{
+	*info = (struct sva_testdev_info) {
+		.abi = SVA_TESTDEV_ABI,
+		.hw_version = readl(ctx->td->regs + TD_VERSION),
+		.engines = ctx->td->nr_engines,
+	};
+	return 0;
+}
+
+static long ioctl_bind(struct td_context *ctx, struct sva_testdev_bind *bind)
+{
+	struct pci_dev *pdev = ctx->td->pdev;
+	struct iommu_sva *handle;
+
+	if (ctx->handle)
+		return -EBUSY;
+	handle = td_bind_mm(&pdev->dev, current->mm);
+	if (IS_ERR(handle)) {
+		if (__ratelimit(&td_explain_limit))
+			td_explain_no_sva(pdev, PTR_ERR(handle));
+		return PTR_ERR(handle);
+	}
+	mmgrab(current->mm);
+	ctx->mm = current->mm;
+	ctx->handle = handle;
+	ctx->pasid = iommu_sva_get_pasid(handle);
+	bind->pasid = ctx->pasid;
+	return 0;
+}
+
+/* A child has the file of its parent, but not its address space. */
+static int context_check(struct td_context *ctx)
+{
+	if (!ctx->handle)
+		return -ENXIO;
+	return ctx->mm == current->mm ? 0 : -EPERM;
+}
+
+static long ioctl_dma(struct td_context *ctx, struct sva_testdev_dma *dma)
+{
+	return context_check(ctx) ?: td_engine_dma(ctx, dma);
+}
+
+static long ioctl_probe(struct td_context *ctx, struct sva_testdev_probe *probe)
+{
+	struct td_device *td = ctx->td;
+	int ret = context_check(ctx);
+
+	if (ret)
+		return ret;
+	mutex_lock(&td->probe_lock);
+	writeq(probe->addr, td->regs + TD_PROBE_ADDR);
+	writel(ctx->pasid, td->regs + TD_PROBE_PASID);
+	probe->entry = readl(td->regs + TD_PROBE);
+	mutex_unlock(&td->probe_lock);
+	return 0;
+}
+
+static long ioctl_counters(struct td_context *ctx,
+			   struct sva_testdev_counters *counters)
+{
+	void __iomem *regs = ctx->td->regs;
+
+	*counters = (struct sva_testdev_counters) {
+		.tlbi = readq(regs + TD_TLBI),
+		.stalls = readq(regs + TD_STALLS),
+		.resumes = readq(regs + TD_RESUMES),
+		.full_flushes = readq(regs + TD_FULL_FLUSHES),
+		.hit_perm_faults = readq(regs + TD_HIT_PERM_FAULTS),
+	};
+	return 0;
+}
+
+static long ioctl_pte(struct td_context *ctx, struct sva_testdev_pte *query)
+{
+	if (query->addr >= TASK_SIZE)
+		return -EINVAL;
+	td_pgtable_walk(current->mm, query);
+	return 0;
+}
+
+/* The context's semaphore is held here, and the device is there. */
+static long context_ioctl(struct td_context *ctx, unsigned int cmd, void *data)
+{
+	switch (cmd) {
+	case SVA_TESTDEV_IOC_INFO:
+		return ioctl_info(ctx, data);
+	case SVA_TESTDEV_IOC_BIND:
+		return ioctl_bind(ctx, data);
+	case SVA_TESTDEV_IOC_DMA:
+		return ioctl_dma(ctx, data);
+	case SVA_TESTDEV_IOC_PROBE:
+		return ioctl_probe(ctx, data);
+	case SVA_TESTDEV_IOC_COUNTERS:
+		return ioctl_counters(ctx, data);
+	case SVA_TESTDEV_IOC_PTE:
+		return ioctl_pte(ctx, data);
+	default:
+		return -ENOTTY;
+	}
+}
+
+static long context_ioctl_locked(struct td_context *ctx, unsigned int cmd,
+				 void *data)
+{
+	bool binds = cmd == SVA_TESTDEV_IOC_BIND;
+	long ret;
+
+	if (binds)
+		ret = down_write_killable(&ctx->sem);
+	else
+		ret = down_read_killable(&ctx->sem);
+	if (ret)
+		return ret;
+	if (READ_ONCE(ctx->td->gone))
+		ret = -ENODEV;
+	else
+		ret = context_ioctl(ctx, cmd, data);
+	if (binds)
+		up_write(&ctx->sem);
+	else
+		up_read(&ctx->sem);
+	return ret;
+}
+
+/* td->lock keeps the device from being removed meanwhile. */
+static long ioctl_unbind(struct td_context *ctx)
+{
+	struct td_device *td = ctx->td;
+	long ret = 0;
+
+	mutex_lock(&td->lock);
+	if (td->gone)
+		ret = -ENODEV;
+	else if (!ctx->handle)
+		ret = -ENXIO;
+	else
+		context_unbind(ctx);
+	mutex_unlock(&td->lock);
+	return ret;
+}
+
+union td_argument {
+	struct sva_testdev_info info;
+	struct sva_testdev_bind bind;
+	struct sva_testdev_dma dma;
+	struct sva_testdev_probe probe;
+	struct sva_testdev_counters counters;
+	struct sva_testdev_pte pte;
+};
+
+static long td_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	void __user *user = (void __user *)arg;
+	union td_argument data = { };
+	long ret;
+
+	if (cmd == SVA_TESTDEV_IOC_UNBIND)
+		return ioctl_unbind(file->private_data);
+	if (_IOC_SIZE(cmd) > sizeof(data))
+		return -ENOTTY;
+	if ((_IOC_DIR(cmd) & _IOC_WRITE) &&
+	    copy_from_user(&data, user, _IOC_SIZE(cmd)))
+		return -EFAULT;
+	ret = context_ioctl_locked(file->private_data, cmd, &data);
+	if (ret && ret != -ETIMEDOUT && ret != -EINTR)
+		return ret;
+	if ((_IOC_DIR(cmd) & _IOC_READ) &&
+	    copy_to_user(user, &data, _IOC_SIZE(cmd)))
+		return -EFAULT;
+	return ret;
+}
+
+static const struct file_operations td_fops = {
+	.owner		= THIS_MODULE,
+	.open		= td_open,
+	.release	= td_close,
+	.unlocked_ioctl	= td_ioctl,
+};
+
+static int td_map(struct td_device *td)
+{
+	struct pci_dev *pdev = td->pdev;
+	int ret = pcim_enable_device(pdev);
+
+	if (ret)
+		return ret;
+	ret = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(64));
+	if (ret)
+		return ret;
+	td->regs = pcim_iomap(pdev, 0, 0);
+	if (!td->regs)
+		return -ENOMEM;
+	if (readl(td->regs + TD_MAGIC) != TD_MAGIC_VALUE)
+		return dev_err_probe(&pdev->dev, -ENODEV,
+				     "not an sva-testdev: magic %#x\n",
+				     readl(td->regs + TD_MAGIC));
+	if (readl(td->regs + TD_VERSION) != TD_VERSION_VALUE)
+		return dev_err_probe(&pdev->dev, -ENODEV,
+				     "device of version %u, driver for %u\n",
+				     readl(td->regs + TD_VERSION),
+				     TD_VERSION_VALUE);
+	pci_set_master(pdev);
+	return 0;
+}
+
+static struct td_device *td_alloc(struct pci_dev *pdev)
+{
+	struct td_device *td = kzalloc(sizeof(*td), GFP_KERNEL);
+
+	if (!td)
+		return NULL;
+	kref_init(&td->ref);
+	td->pdev = pci_dev_get(pdev);
+	mutex_init(&td->lock);
+	mutex_init(&td->probe_lock);
+	INIT_LIST_HEAD(&td->contexts);
+	spin_lock_init(&td->engines_lock);
+	init_waitqueue_head(&td->engine_free);
+	return td;
+}
+
+/* /dev/sva_testdev, and sva_testdev1 and so on for the devices after the first. */
+static int td_register(struct td_device *td)
+{
+	int id = ida_alloc(&td_ida, GFP_KERNEL), ret;
+
+	if (id < 0)
+		return id;
+	td->id = id;
+	td->misc.name = id ? kasprintf(GFP_KERNEL, KBUILD_MODNAME "%d", id) :
+			     kstrdup(KBUILD_MODNAME, GFP_KERNEL);
+	td->misc.minor = MISC_DYNAMIC_MINOR;
+	td->misc.fops = &td_fops;
+	td->misc.parent = &td->pdev->dev;
+	ret = td->misc.name ? misc_register(&td->misc) : -ENOMEM;
+	if (ret)
+		ida_free(&td_ida, id);
+	return ret;
+}
+
+static int td_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	struct td_device *td = td_alloc(pdev);
+	int ret;
+
+	if (!td)
+		return -ENOMEM;
+	ret = td_map(td);
+	if (ret)
+		goto put;
+	if (!td_sva_possible(pdev)) {
+		ret = -ENODEV;
+		goto clear_master;
+	}
+	ret = td_enable_sva(&pdev->dev);
+	if (ret) {
+		td_explain_no_sva(pdev, ret);
+		goto clear_master;
+	}
+	ret = td_engines_init(td);
+	if (ret)
+		goto disable;
+	pci_set_drvdata(pdev, td);
+	ret = td_register(td);
+	if (ret)
+		goto engines;
+	pci_info(pdev, "%u engines\n", td->nr_engines);
+	return 0;
+
+engines:
+	td_engines_exit(td);
+disable:
+	td_disable_sva(&pdev->dev);
+clear_master:
+	pci_clear_master(pdev);
+put:
+	kref_put(&td->ref, td_release);
+	return ret;
+}
+
+/* Files may stay open: every use of them fails from here on. */
+static void td_remove(struct pci_dev *pdev)
+{
+	struct td_device *td = pci_get_drvdata(pdev);
+	struct td_context *ctx;
+
+	misc_deregister(&td->misc);
+	ida_free(&td_ida, td->id);
+	mutex_lock(&td->lock);
+	WRITE_ONCE(td->gone, true);
+	list_for_each_entry(ctx, &td->contexts, node)
+		context_unbind(ctx);
+	mutex_unlock(&td->lock);
+	writel(1, td->regs + TD_RESET);
+	td_engines_exit(td);
+	td_disable_sva(&pdev->dev);
+	pci_clear_master(pdev);
+	kref_put(&td->ref, td_release);
+}
+
+/* No DMA into the memory of the next kernel. */
+static void td_shutdown(struct pci_dev *pdev)
+{
+	struct td_device *td = pci_get_drvdata(pdev);
+
+	writel(1, td->regs + TD_RESET);
+	pci_clear_master(pdev);
+}
+
+static const struct pci_device_id td_ids[] = {
+	{ PCI_DEVICE(PCI_VENDOR_ID_HUAWEI, 0xa250) },
+	{ }
+};
+MODULE_DEVICE_TABLE(pci, td_ids);
+
+static struct pci_driver td_driver = {
+	.name		= KBUILD_MODNAME,
+	.id_table	= td_ids,
+	.probe		= td_probe,
+	.remove		= td_remove,
+	.shutdown	= td_shutdown,
+};
+module_pci_driver(td_driver);
+
+MODULE_DESCRIPTION("Test device for shared virtual addressing");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kernel-page-flags.h>
+#include <sched.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "area.h"
+#include "compiler.h"
+#include "dma.h"
+#include "ktap.h"
+#include "proof.h"
+
+/* Below 2^39: there with every size of address space, and far from all else. */
+#define AREA_BASE	0x5a00000000UL
+#define AREA_STEP	(4 * HUGE_SIZE)
+
+#define STACK_PAGES	16
+#define FILL_PAGES	64	/* more than any kernel's batch holds */
+#define DRAIN_TRIES	8
+
+size_t page_size;
+static uintptr_t next_address = AREA_BASE;
+
+void area_init(void)
+{
+	cpu_set_t cpus;
+	int cpu = sched_getcpu();
+
+	page_size = sysconf(_SC_PAGESIZE);
+	if (cpu < 0)
+		die_errno("sched_getcpu");
+	CPU_ZERO(&cpus);
+	CPU_SET(cpu, &cpus);
+	if (sched_setaffinity(0, sizeof(cpus), &cpus))
+		die_errno("sched_setaffinity");
+}
+
+void *area_map(size_t size, int prot, int flags, int fd)
+{
+	void *wanted = (void *)next_address;
+	void *addr = mmap(wanted, size, prot, flags | MAP_FIXED_NOREPLACE, fd, 0);
+
+	if (addr == MAP_FAILED)
+		die_errno("mmap of %zu bytes", size);
+	if (addr != wanted)
+		die("mmap at %p gave %p", wanted, addr);
+	next_address += AREA_STEP;
+	return addr;
+}
+
+static void write_each_page(char *from, char *to)
+{
+	for (; from < to; from += page_size)
+		WRITE_ONCE(*from, READ_ONCE(*from));
+}
+
+void area_settle(void)
+{
+	char stack[STACK_PAGES * 4096];
+
+	write_each_page(stack, stack + sizeof(stack));
+	write_each_page(__data_start, _end);
+	write_each_page(_end - 1, _end);
+	errno = 0;
+}
+
+static bool on_lru(const void *addr)
+{
+	struct sva_testdev_pte pte = dma_pte(addr);
+	uint64_t flags;
+	int fd;
+
+	fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		die_errno("/proc/kpageflags");
+	if (pread(fd, &flags, sizeof(flags), pte_pfn(&pte) * sizeof(flags)) !=
+	    sizeof(flags))
+		die_errno("/proc/kpageflags");
+	close(fd);
+	return flags & (1UL << KPF_LRU);
+}
+
+/* Push it out: a batch is emptied when it is full, and when memory is unmapped. */
+static void fill_batches(void)
+{
+	size_t size = FILL_PAGES * page_size;
+	char *fill = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (fill == MAP_FAILED)
+		die_errno("mmap");
+	write_each_page(fill, fill + size);
+	if (munmap(fill, size))
+		die_errno("munmap");
+}
+
+bool area_drain(const void *addr)
+{
+	int i;
+
+	for (i = 0; i < DRAIN_TRIES; i++) {
+		fill_batches();
+		if (on_lru(addr))
+			return true;
+	}
+	return false;
+}
+
+void area_fork_and_reap(void)
+{
+	int status;
+	pid_t child = fork();
+
+	if (child < 0)
+		die_errno("fork");
+	if (!child)
+		_exit(0);
+	if (waitpid(child, &status, 0) != child)
+		die_errno("waitpid");
+	if (!WIFEXITED(status) || WEXITSTATUS(status))
+		die("the child ended with status %#x", status);
+}

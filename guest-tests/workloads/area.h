@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Memory to test with, and what keeps everything else out of the picture. */
+#ifndef AREA_H
+#define AREA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+#define HUGE_SIZE	(2UL << 20)
+
+extern size_t page_size;
+
+/*
+ * Stay on one CPU: what the kernel batches for a CPU (pages on their way to the
+ * LRU lists) is then where area_drain() can reach it.
+ */
+void area_init(void);
+
+/*
+ * New mapping at an address that no other process uses, in a table of its own,
+ * 2 MiB aligned.
+ */
+void *area_map(size_t size, int prot, int flags, int fd);
+
+/* The linker's: from the first byte of this program's data to the last. */
+extern char __data_start[], _end[];
+
+/* Have this process write its own data and stack, so that it has no faults later. */
+void area_settle(void);
+
+/* Get a page out of the batches; whether it is on its LRU list afterwards. */
+bool area_drain(const void *addr);
+
+/* Fork a child that does nothing and is gone. */
+void area_fork_and_reap(void);
+
+#endif

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/ioctl.h>
+
+#include "dma.h"
+#include "ktap.h"
+
+#define DEVICE	"/dev/sva_testdev"
+
+unsigned int dma_max_stalls = DEFAULT_MAX_STALLS;
+static int device = -1;
+
+void dma_open(void)
+{
+	struct sva_testdev_info info;
+	struct sva_testdev_bind bind;
+
+	device = open(DEVICE, O_RDWR | O_CLOEXEC);
+	if (device < 0)
+		die_errno(DEVICE " (the kernel log says why)");
+	if (ioctl(device, SVA_TESTDEV_IOC_INFO, &info))
+		die_errno(DEVICE ": info");
+	if (info.abi != SVA_TESTDEV_ABI)
+		die("driver of ABI %u, workloads of ABI %u", info.abi,
+		    SVA_TESTDEV_ABI);
+	if (ioctl(device, SVA_TESTDEV_IOC_BIND, &bind))
+		die_errno(DEVICE ": bind (the kernel log says why)");
+}
+
+static struct sva_testdev_dma run(uint32_t op, uint64_t addr, uint64_t data)
+{
+	struct sva_testdev_dma dma = {
+		.addr = addr,
+		.data = data,
+		.len = sizeof(data),
+		.op = op,
+		.max_stalls = dma_max_stalls,
+	};
+
+	if (ioctl(device, SVA_TESTDEV_IOC_DMA, &dma))
+		die_errno("engine %u: %s of %#llx: status %#x after %u stalls",
+			  dma.engine, op == SVA_TESTDEV_READ ? "read" : "write",
+			  (unsigned long long)addr, dma.status, dma.stalls);
+	if (dma.status & (SVA_TESTDEV_NO_PASID | SVA_TESTDEV_BAD_PROGRAM))
+		die("engine %u was programmed badly: status %#x", dma.engine,
+		    dma.status);
+	return dma;
+}
+
+struct sva_testdev_dma dma_read(const void *addr)
+{
+	return run(SVA_TESTDEV_READ, (uintptr_t)addr, 0);
+}
+
+struct sva_testdev_dma dma_write(void *addr, uint64_t value)
+{
+	return run(SVA_TESTDEV_WRITE, (uintptr_t)addr, value);
+}
+
+const char *dma_end(const struct sva_testdev_dma *dma)
+{
+	if (dma_gave_up(dma))
+		return "gave up";
+	if (dma_refused(dma))
+		return "was refused";
+	return dma_done(dma) ? "was done" : "did not end";
+}
+
+uint32_t dma_probe(const void *addr)
+{
+	struct sva_testdev_probe probe = { .addr = (uintptr_t)addr };
+
+	if (ioctl(device, SVA_TESTDEV_IOC_PROBE, &probe))
+		die_errno("probe of the IOTLB");
+	return probe.entry;
+}
+
+struct sva_testdev_counters dma_counters(void)
+{
+	struct sva_testdev_counters counters;
+
+	if (ioctl(device, SVA_TESTDEV_IOC_COUNTERS, &counters))
+		die_errno("counters of the SMMU");
+	return counters;
+}
+
+struct sva_testdev_pte dma_pte(const void *addr)
+{
+	struct sva_testdev_pte pte = { .addr = (uintptr_t)addr };
+
+	if (ioctl(device, SVA_TESTDEV_IOC_PTE, &pte))
+		die_errno("walk of the page table");
+	return pte;
+}

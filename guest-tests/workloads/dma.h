@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The device: bound to this process, told to read and write its memory. */
+#ifndef DMA_H
+#define DMA_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "sva_testdev.h"
+
+#define DEFAULT_MAX_STALLS	50
+
+/* Stalls on one page after which an access counts as endless. */
+extern unsigned int dma_max_stalls;
+
+/* Open the device and bind this process. */
+void dma_open(void);
+
+/* Eight bytes at an address; whatever the device answers is in the result. */
+struct sva_testdev_dma dma_read(const void *addr);
+struct sva_testdev_dma dma_write(void *addr, uint64_t value);
+
+static inline bool dma_done(const struct sva_testdev_dma *dma)
+{
+	return (dma->status & SVA_TESTDEV_DONE) &&
+	       !(dma->status & (SVA_TESTDEV_ERROR | SVA_TESTDEV_GAVE_UP));
+}
+
+static inline bool dma_refused(const struct sva_testdev_dma *dma)
+{
+	return dma->status & SVA_TESTDEV_ERROR;
+}
+
+static inline bool dma_gave_up(const struct sva_testdev_dma *dma)
+{
+	return dma->status & SVA_TESTDEV_GAVE_UP;
+}
+
+/* How a command ended, in words. */
+const char *dma_end(const struct sva_testdev_dma *dma);
+
+/* What the SMMU's TLB holds for an address; 0 is nothing. */
+uint32_t dma_probe(const void *addr);
+
+struct sva_testdev_counters dma_counters(void);
+
+/* The entry of this process's page table for an address. */
+struct sva_testdev_pte dma_pte(const void *addr);
+
+#endif

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Shared mappings of files. */
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "area.h"
+#include "ktap.h"
+#include "paths.h"
+#include "upgrade.h"
+
+#define DISK_FILE	"/mnt/disk/file-mkwrite"
+
+static int file;
+
+static void map_file(struct subject *s)
+{
+	s->word = area_map(page_size, PROT_READ | PROT_WRITE, MAP_SHARED, file);
+}
+
+/* A page of tmpfs that was never written: clean, though its entry may be written. */
+static void prepare_shmem(struct subject *s)
+{
+	file = memfd_create("shmem-clean", MFD_CLOEXEC);
+	if (file < 0)
+		die_errno("memfd_create");
+	if (ftruncate(file, page_size))
+		die_errno("ftruncate");
+	map_file(s);
+	s->value = READ_ONCE(*s->word);
+}
+
+void shmem_clean(void)
+{
+	static const char * const functions[] = { "ptep_set_access_flags", NULL };
+	static const struct upgrade upgrade = {
+		.prepare = prepare_shmem,
+		.functions = functions,
+	};
+	struct subject s = { };
+
+	upgrade_run(&upgrade, &s);
+}
+
+/* A page of a file on disk, written back: the file system wants to know of a write. */
+static void prepare_disk(struct subject *s)
+{
+	static char page[65536];
+	const uint64_t value = VALUE_OLD;
+	size_t i;
+
+	for (i = 0; i < page_size; i += sizeof(value))
+		*(uint64_t *)(page + i) = value;
+	file = open(DISK_FILE, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (file < 0)
+		die_errno(DISK_FILE);
+	if (unlink(DISK_FILE))
+		die_errno("unlink of " DISK_FILE);
+	if (write(file, page, page_size) != (ssize_t)page_size)
+		die_errno("write to " DISK_FILE);
+	if (fsync(file))
+		die_errno("fsync of " DISK_FILE);
+	map_file(s);
+	s->value = value;
+}
+
+void file_mkwrite(void)
+{
+	static const char * const functions[] = {
+		"wp_page_reuse", "do_page_mkwrite", "ext4_page_mkwrite",
+		"ptep_set_access_flags", NULL
+	};
+	static const struct upgrade upgrade = {
+		.prepare = prepare_disk,
+		.functions = functions,
+	};
+	struct subject s = { };
+	uint64_t found;
+
+	upgrade_run(&upgrade, &s);
+	if (pread(file, &found, sizeof(found), 0) != sizeof(found))
+		die_errno("read of " DISK_FILE);
+	ktap_point(found == READ_ONCE(*s.word), DATA, "the file holds %#llx, memory %#llx",
+		   (unsigned long long)found, (unsigned long long)READ_ONCE(*s.word));
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Nothing here allocates: a path's own memory must not change its page tables
+ * while it measures.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ktap.h"
+
+static const char * const class_names[] = {
+	[PRECONDITION] = "precondition",
+	[PROGRESS] = "progress",
+	[STALE] = "stale",
+	[DATA] = "data",
+	[HARNESS] = "harness",
+};
+
+struct text {
+	char bytes[16384];
+	size_t used;
+};
+
+static struct text points, facts;
+static int count, failed, harness_failed;
+
+static void append_va(struct text *text, const char *format, va_list args)
+{
+	size_t left = sizeof(text->bytes) - text->used;
+	int length = vsnprintf(text->bytes + text->used, left, format, args);
+
+	if (length < 0 || (size_t)length >= left)
+		abort();
+	text->used += length;
+}
+
+static void __printf(2, 3) append(struct text *text, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	append_va(text, format, args);
+	va_end(args);
+}
+
+static void point_va(bool ok, enum ktap_class class, const char *format,
+		     va_list args)
+{
+	append(&points, "%sok %d %s: ", ok ? "" : "not ", ++count,
+	       class_names[class]);
+	append_va(&points, format, args);
+	append(&points, "\n");
+	failed += !ok;
+	harness_failed += !ok && class == HARNESS;
+}
+
+void ktap_point(bool ok, enum ktap_class class, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	point_va(ok, class, format, args);
+	va_end(args);
+}
+
+void ktap_fact(const char *key, const char *format, ...)
+{
+	va_list args;
+
+	append(&facts, "# %s ", key);
+	va_start(args, format);
+	append_va(&facts, format, args);
+	va_end(args);
+	append(&facts, "\n");
+}
+
+static void put(const char *bytes, size_t length)
+{
+	while (length) {
+		ssize_t done = write(STDOUT_FILENO, bytes, length);
+
+		if (done < 0 && errno != EINTR)
+			exit(KTAP_EXIT_HARNESS);
+		if (done > 0) {
+			bytes += done;
+			length -= done;
+		}
+	}
+}
+
+static void __printf(1, 2) put_plan(const char *format, ...)
+{
+	static struct text plan;
+	va_list args;
+
+	append(&plan, "KTAP version 1\n1..");
+	va_start(args, format);
+	append_va(&plan, format, args);
+	va_end(args);
+	append(&plan, "\n");
+	put(plan.bytes, plan.used);
+}
+
+int ktap_finish(void)
+{
+	put_plan("%d", count);
+	put(points.bytes, points.used);
+	put(facts.bytes, facts.used);
+	if (harness_failed)
+		return KTAP_EXIT_HARNESS;
+	return failed ? KTAP_EXIT_NOT_OK : KTAP_EXIT_OK;
+}
+
+void ktap_skip(const char *format, ...)
+{
+	static struct text why;
+	va_list args;
+
+	va_start(args, format);
+	append_va(&why, format, args);
+	va_end(args);
+	put_plan("0 # SKIP %s", why.bytes);
+	exit(KTAP_EXIT_SKIP);
+}
+
+void die(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	point_va(false, HARNESS, format, args);
+	va_end(args);
+	exit(ktap_finish());
+}
+
+void die_errno(const char *format, ...)
+{
+	static struct text what;
+	int error = errno;
+	va_list args;
+
+	va_start(args, format);
+	append_va(&what, format, args);
+	va_end(args);
+	die("%s: %s", what.bytes, strerror(error));
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <stdio.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "area.h"
+#include "ktap.h"
+#include "proof.h"
+#include "trace.h"
+
+#define ADDRESS_MASK	0x0000fffffffff000ULL	/* 48-bit output addresses */
+#define SETTLE_POLLS	2000
+#define SETTLE_POLL_NS	100000
+
+bool uncached;
+
+uint64_t pte_pfn(const struct sva_testdev_pte *pte)
+{
+	return pte_valid(pte) ? (pte->desc & ADDRESS_MASK) / page_size : 0;
+}
+
+const char *entry_text(uint32_t entry)
+{
+	static char texts[8][48];
+	static unsigned int next;
+	char *text = texts[next++ % 8];
+
+	if (!(entry & SVA_TESTDEV_PROBE_CACHED))
+		return "none";
+	snprintf(text, sizeof(texts[0]), "%s%s level=%u shift=%u",
+		 entry & SVA_TESTDEV_PROBE_READ ? "r" : "-",
+		 entry & SVA_TESTDEV_PROBE_WRITE ? "w" : "-",
+		 SVA_TESTDEV_PROBE_LEVEL(entry), SVA_TESTDEV_PROBE_SHIFT(entry));
+	return text;
+}
+
+struct view view_of(const void *addr)
+{
+	struct view view;
+
+	view.pte = dma_pte(addr);
+	view.iotlb = dma_probe(addr);
+	return view;
+}
+
+void window_open(struct window *window, const void *addr, size_t size)
+{
+	window->addr = addr;
+	window->size = size;
+	area_settle();
+	trace_open();
+	window->before = dma_counters();
+}
+
+/*
+ * A device that gave up may have done so before the SMMU got its last answer:
+ * wait for that, so that the same events give the same counts. What never is
+ * answered stays visible in the SMMU's own count of outstanding stalls.
+ */
+void window_close(struct window *window)
+{
+	const struct timespec poll = { .tv_nsec = SETTLE_POLL_NS };
+	int i;
+
+	for (i = 0; i < SETTLE_POLLS; i++) {
+		window->after = dma_counters();
+		if (window->after.resumes - window->before.resumes >=
+		    window->after.stalls - window->before.stalls)
+			break;
+		nanosleep(&poll, NULL);
+	}
+	trace_close();
+	trace_count(window->addr, window->size);
+}
+
+/* The device's faults are served here: a page that nobody touched can be written. */
+void prove_faults_served(void)
+{
+	void *scratch = area_map(page_size, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	struct sva_testdev_dma dma = dma_write(scratch, 1);
+
+	ktap_point(dma_done(&dma) && dma.stalls, PRECONDITION,
+		   "device page faults are served (scratch page: write %s, %u stalls)",
+		   dma_end(&dma), dma.stalls);
+}
+
+void prove_cached(uint32_t entry, bool writable, const char *when)
+{
+	bool w = entry & SVA_TESTDEV_PROBE_WRITE;
+
+	if (uncached) {
+		ktap_point(!entry, PRECONDITION, "IOTLB off: it holds nothing %s (%s)",
+			   when, entry_text(entry));
+		return;
+	}
+	ktap_point((entry & SVA_TESTDEV_PROBE_CACHED) &&
+		   (entry & SVA_TESTDEV_PROBE_READ) && w == writable, PRECONDITION,
+		   "IOTLB holds the page %s %s (%s)",
+		   writable ? "writable" : "read-only", when, entry_text(entry));
+}
+
+void prove_no_evictions(const struct window *window)
+{
+	uint64_t lost = window->after.full_flushes - window->before.full_flushes;
+
+	ktap_point(!lost, PRECONDITION, "IOTLB lost no entry to its own size (%llu)",
+		   (unsigned long long)lost);
+}
+
+/* At rest, the IOTLB allows nothing that the page table does not. */
+void prove_iotlb_within(const struct view *after)
+{
+	bool wider = (after->iotlb & SVA_TESTDEV_PROBE_CACHED) &&
+		     (!pte_valid(&after->pte) ||
+		      ((after->iotlb & SVA_TESTDEV_PROBE_WRITE) &&
+		       !pte_writable(&after->pte)));
+
+	ktap_point(!wider, STALE,
+		   "IOTLB allows no more than the page table (%s, descriptor %#llx)",
+		   entry_text(after->iotlb), (unsigned long long)after->pte.desc);
+}
+
+void prove_functions(const char * const *functions)
+{
+	static char key[64], names[256];
+	int known = 0, ran = 0, used = 0;
+
+	for (; *functions; functions++) {
+		int hits = trace_hits(*functions);
+
+		snprintf(key, sizeof(key), "hits_%s", *functions);
+		if (hits == TRACE_INLINED) {
+			ktap_fact(key, "inlined");
+			continue;
+		}
+		ktap_fact(key, "%d", hits);
+		known++;
+		ran += hits > 0;
+		used += snprintf(names + used, sizeof(names) - used, " %s",
+				 *functions);
+	}
+	if (known)
+		ktap_point(ran, PRECONDITION, "the kernel ran one of%s", names);
+}
+
+void tell_window(const struct window *window, const struct sva_testdev_dma *dma)
+{
+	const struct sva_testdev_counters *a = &window->after, *b = &window->before;
+
+	ktap_fact("stalls", "%u", dma->stalls);
+	ktap_fact("retries", "%u", dma->retries);
+	ktap_fact("max_stalls", "%u", dma_max_stalls);
+	ktap_fact("tlbi", "%llu", (unsigned long long)(a->tlbi - b->tlbi));
+	ktap_fact("notifier_calls", "%d", trace_notified());
+	ktap_fact("notifier_calls_elsewhere", "%d", trace_notified_elsewhere());
+	ktap_fact("resumes", "%llu", (unsigned long long)(a->resumes - b->resumes));
+	ktap_fact("evictions", "%llu",
+		  (unsigned long long)(a->full_flushes - b->full_flushes));
+	ktap_fact("hit_perm_faults", "%llu",
+		  (unsigned long long)(a->hit_perm_faults - b->hit_perm_faults));
+}
+
+void tell_views(const struct view *before, const struct view *after)
+{
+	ktap_fact("pte_before", "%#llx", (unsigned long long)before->pte.desc);
+	ktap_fact("pte_after", "%#llx", (unsigned long long)after->pte.desc);
+	ktap_fact("level", "%d", after->pte.level);
+	ktap_fact("pfn_before", "%#llx", (unsigned long long)pte_pfn(&before->pte));
+	ktap_fact("pfn_after", "%#llx", (unsigned long long)pte_pfn(&after->pte));
+	ktap_fact("iotlb_before", "%s", entry_text(before->iotlb));
+	ktap_fact("iotlb_after", "%s", entry_text(after->iotlb));
+}

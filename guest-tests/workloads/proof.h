@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Evidence: entries of the page table and the IOTLB, and the measured window. */
+#ifndef PROOF_H
+#define PROOF_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dma.h"
+
+/* Descriptor bits of the architecture (ARM DDI 0487, VMSAv8-64), and Linux's own. */
+#define DESC_VALID	(1ULL << 0)
+#define DESC_READ_ONLY	(1ULL << 7)	/* AP[2] */
+#define DESC_DBM	(1ULL << 51)	/* the CPU may clear AP[2] by itself */
+
+static inline bool pte_valid(const struct sva_testdev_pte *pte)
+{
+	return pte->desc & DESC_VALID;
+}
+
+static inline bool pte_read_only(const struct sva_testdev_pte *pte)
+{
+	return pte_valid(pte) && (pte->desc & DESC_READ_ONLY);
+}
+
+static inline bool pte_writable(const struct sva_testdev_pte *pte)
+{
+	return pte_valid(pte) && !(pte->desc & DESC_READ_ONLY);
+}
+
+/* Frame of the page or block, in units of the kernel's pages; 0 when invalid. */
+uint64_t pte_pfn(const struct sva_testdev_pte *pte);
+
+/* An entry in words, in a buffer of its own each time. */
+const char *entry_text(uint32_t entry);
+
+/* Page table and IOTLB at one moment. */
+struct view {
+	struct sva_testdev_pte pte;
+	uint32_t iotlb;
+};
+
+struct view view_of(const void *addr);
+
+/*
+ * The measured window: from when the preconditions hold until the last access of
+ * the device has ended and the SMMU has been answered.
+ */
+struct window {
+	const char *addr;
+	size_t size;
+	struct sva_testdev_counters before, after;
+};
+
+void window_open(struct window *window, const void *addr, size_t size);
+void window_close(struct window *window);
+
+/* True when the IOTLB is expected to be off (the control): nothing is cached. */
+extern bool uncached;
+
+/* Points that most paths have. */
+void prove_faults_served(void);
+void prove_cached(uint32_t entry, bool writable, const char *when);
+void prove_no_evictions(const struct window *window);
+void prove_iotlb_within(const struct view *after);
+
+/*
+ * One of the functions ran, if the kernel has any of them. The list ends with
+ * NULL; every one becomes a fact.
+ */
+void prove_functions(const char * const *functions);
+
+/* Facts that the harness knows by name. */
+void tell_window(const struct window *window, const struct sva_testdev_dma *dma);
+void tell_views(const struct view *before, const struct view *after);
+
+#endif

@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ktap.h"
+#include "trace.h"
+
+#define TRACEFS		"/sys/kernel/tracing"
+#define INSTANCE	TRACEFS "/instances/faultloop"
+#define GROUP		"faultloop"
+#define EVENTS		INSTANCE "/events/" GROUP
+#define STATE		"/run/faultloop-probes"
+
+/* Workers of the I/O page fault queue, and the workloads themselves. */
+#define FILTER		"comm ~ \"kworker*\" || comm == \"workloads\""
+
+#define MARK_OPEN	"faultloop window opens"
+#define MARK_CLOSE	"faultloop window closes"
+
+enum scope {
+	BY_TASK,	/* counted for the process and the fault workers */
+	BY_ADDRESS,	/* argument address=, somewhere in the range */
+	BY_RANGE,	/* arguments start= and end=, touching the range */
+};
+
+struct probe {
+	const char *name;
+	const char *symbols[4];	/* the first that exists, over the releases */
+	const char *arguments;
+	enum scope scope;
+	bool set;
+	int hits, elsewhere;
+};
+
+#define VMA_ADDRESS	" address=%x1"
+
+static struct probe probes[] = {
+	{
+		.name = "notifier",
+		.symbols = {
+			"arm_smmu_mm_arch_invalidate_secondary_tlbs",
+			"arm_smmu_mm_invalidate_range",
+		},
+		.arguments = " start=%x2 end=%x3",
+		.scope = BY_RANGE,
+	}, {
+		.name = "ptep_set_access_flags",
+		.symbols = {
+			"ptep_set_access_flags",
+			"__ptep_set_access_flags",
+			"__ptep_set_access_flags_anysz",
+		},
+		.arguments = VMA_ADDRESS,
+		.scope = BY_ADDRESS,
+	},
+	{ .name = "do_wp_page" },
+	{ .name = "wp_page_reuse" },
+	{ .name = "wp_page_copy" },
+	{ .name = "do_anonymous_page" },
+	{ .name = "do_page_mkwrite" },
+	{ .name = "ext4_page_mkwrite" },
+	{ .name = "hugetlb_wp" },
+	{ .name = "do_huge_pmd_wp_page" },
+	{ .name = "change_protection" },
+	{ .name = "unmap_vmas" },
+};
+
+#define NR_PROBES	ARRAY_SIZE(probes)
+
+static char buffer[1 << 16];
+static int pipe_fd = -1, marker_fd = -1;
+
+static bool write_file(const char *path, int flags, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC | flags, 0600);
+	ssize_t length = strlen(text);
+	int error;
+	bool ok;
+
+	if (fd < 0)
+		return false;
+	ok = write(fd, text, length) == length;
+	error = errno;
+	close(fd);
+	errno = error;
+	return ok;
+}
+
+static bool set_symbol(const struct probe *probe, const char *symbol,
+		       const char *suffix)
+{
+	char line[256];
+
+	snprintf(line, sizeof(line), "p:" GROUP "/%s %s%s%s", probe->name,
+		 symbol, suffix, probe->arguments ?: "");
+	return write_file(TRACEFS "/kprobe_events", O_APPEND, line);
+}
+
+/*
+ * A static function may have been cloned by the compiler. Its arguments are then
+ * no longer where they were, so only those are tried whose arguments do not count.
+ */
+static bool set_probe(const struct probe *probe)
+{
+	static const char * const clones[] = { ".isra.0", ".constprop.0" };
+	size_t i;
+
+	if (!probe->symbols[0]) {
+		if (set_symbol(probe, probe->name, ""))
+			return true;
+		for (i = 0; i < ARRAY_SIZE(clones); i++)
+			if (set_symbol(probe, probe->name, clones[i]))
+				return true;
+		return false;
+	}
+	for (i = 0; i < ARRAY_SIZE(probe->symbols) && probe->symbols[i]; i++)
+		if (set_symbol(probe, probe->symbols[i], ""))
+			return true;
+	return false;
+}
+
+static bool enable_probe(const struct probe *probe)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), EVENTS "/%s/filter", probe->name);
+	if (!write_file(path, 0, FILTER))
+		return false;
+	snprintf(path, sizeof(path), EVENTS "/%s/enable", probe->name);
+	return write_file(path, 0, "1");
+}
+
+static void set_probes(int state)
+{
+	size_t i;
+
+	if (mkdir(INSTANCE, 0700) && errno != EEXIST)
+		die_errno("mkdir " INSTANCE);
+	if (!write_file(INSTANCE "/buffer_size_kb", 0, "256"))
+		die_errno(INSTANCE "/buffer_size_kb");
+	for (i = 0; i < NR_PROBES; i++) {
+		if (!set_probe(&probes[i]))
+			continue;
+		if (!enable_probe(&probes[i]))
+			die_errno(EVENTS "/%s", probes[i].name);
+		if (dprintf(state, "%s\n", probes[i].name) < 0)
+			die_errno(STATE);
+	}
+	/* The last line: whoever finds it need not look for probes any more. */
+	if (dprintf(state, ".\n") < 0)
+		die_errno(STATE);
+}
+
+/* Names of the probes that are set, as the process that set them noted. */
+static bool read_state(int state)
+{
+	ssize_t length = pread(state, buffer, sizeof(buffer) - 1, 0);
+	char *line, *rest;
+	size_t i;
+
+	if (length < 0)
+		die_errno(STATE);
+	buffer[length] = '\0';
+	for (line = strtok_r(buffer, "\n", &rest); line;
+	     line = strtok_r(NULL, "\n", &rest)) {
+		if (!strcmp(line, "."))
+			return true;
+		for (i = 0; i < NR_PROBES; i++)
+			if (!strcmp(line, probes[i].name))
+				probes[i].set = true;
+	}
+	return false;
+}
+
+void trace_prepare(void)
+{
+	int state = open(STATE, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+
+	if (state < 0)
+		die_errno(STATE);
+	if (flock(state, LOCK_EX))
+		die_errno("lock of " STATE);
+	if (!read_state(state)) {
+		set_probes(state);
+		read_state(state);
+	}
+	close(state);
+	pipe_fd = open(INSTANCE "/trace_pipe", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (pipe_fd < 0)
+		die_errno(INSTANCE "/trace_pipe");
+	marker_fd = open(INSTANCE "/trace_marker", O_WRONLY | O_CLOEXEC);
+	if (marker_fd < 0)
+		die_errno(INSTANCE "/trace_marker");
+}
+
+/* More events, added to those in the buffer; 0 at their end. */
+static size_t read_events(size_t used)
+{
+	ssize_t length;
+
+	do {
+		length = read(pipe_fd, buffer + used, sizeof(buffer) - 1 - used);
+	} while (length < 0 && errno == EINTR);
+	if (length < 0 && errno != EAGAIN)
+		die_errno(INSTANCE "/trace_pipe");
+	return length < 0 ? 0 : length;
+}
+
+static void mark(const char *text)
+{
+	if (write(marker_fd, text, strlen(text)) < 0)
+		die_errno(INSTANCE "/trace_marker");
+}
+
+void trace_open(void)
+{
+	while (read_events(0))
+		;
+	mark(MARK_OPEN);
+}
+
+void trace_close(void)
+{
+	mark(MARK_CLOSE);
+}
+
+static uint64_t argument(const char *line, const char *name)
+{
+	const char *found = strstr(line, name);
+
+	return found ? strtoull(found + strlen(name), NULL, 16) : 0;
+}
+
+static bool concerns(const struct probe *probe, const char *line,
+		     uint64_t start, uint64_t end)
+{
+	uint64_t address;
+
+	switch (probe->scope) {
+	case BY_ADDRESS:
+		address = argument(line, " address=0x");
+		return address >= start && address < end;
+	case BY_RANGE:
+		return argument(line, " start=0x") < end &&
+		       argument(line, " end=0x") > start;
+	default:
+		return true;
+	}
+}
+
+/* "  kworker/0:1-12   [000] d..1.  1.234567: name: (symbol+0x0/0x10) ..." */
+static void count_line(const char *line, uint64_t start, uint64_t end)
+{
+	const char *name = strstr(line, ": ");
+	size_t i, length;
+
+	if (!name)
+		return;
+	name += 2;
+	length = strcspn(name, ":");
+	for (i = 0; i < NR_PROBES; i++) {
+		if (strlen(probes[i].name) != length ||
+		    strncmp(probes[i].name, name, length))
+			continue;
+		if (concerns(&probes[i], name, start, end))
+			probes[i].hits++;
+		else
+			probes[i].elsewhere++;
+	}
+}
+
+void trace_count(const void *start, size_t size)
+{
+	uint64_t from = (uintptr_t)start, to = from + size;
+	bool counting = false, closed = false;
+	char *line, *newline;
+	size_t used = 0, more;
+
+	while ((more = read_events(used))) {
+		used += more;
+		buffer[used] = '\0';
+		for (line = buffer; (newline = strchr(line, '\n')); line = newline + 1) {
+			*newline = '\0';
+			if (strstr(line, "LOST"))
+				die("trace events were lost: %s", line);
+			closed |= !!strstr(line, MARK_CLOSE);
+			if (counting && !closed)
+				count_line(line, from, to);
+			counting |= !!strstr(line, MARK_OPEN);
+		}
+		used -= line - buffer;
+		memmove(buffer, line, used);
+	}
+	if (!counting || !closed)
+		die("the marks are missing in the trace");
+}
+
+static const struct probe *find(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < NR_PROBES; i++)
+		if (!strcmp(probes[i].name, name))
+			return &probes[i];
+	die("no probe for %s", name);
+}
+
+int trace_hits(const char *function)
+{
+	const struct probe *probe = find(function);
+
+	return probe->set ? probe->hits : TRACE_INLINED;
+}
+
+int trace_notified(void)
+{
+	return trace_hits("notifier");
+}
+
+int trace_notified_elsewhere(void)
+{
+	return find("notifier")->elsewhere;
+}

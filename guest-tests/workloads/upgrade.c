@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+#include "area.h"
+#include "ktap.h"
+#include "upgrade.h"
+
+void upgrade_cpu_writes(struct subject *s)
+{
+	WRITE_ONCE(*s->word, VALUE_CPU);
+	s->value = VALUE_CPU;
+}
+
+/*
+ * Nothing is printed and nothing else touched between the views and the last
+ * access. A second read is a hit: the first one may have filled the IOTLB.
+ */
+static void play(const struct upgrade *upgrade, struct subject *s)
+{
+	size_t size = upgrade->size ?: page_size;
+	void *word = s->word;
+
+	s->read = dma_read(word);
+	if (dma_done(&s->read))
+		s->read = dma_read(word);
+
+	window_open(&s->window, (void *)((uintptr_t)word & ~(size - 1)), size);
+	s->before = view_of(word);
+	if (upgrade->act) {
+		upgrade->act(s);
+		s->upgraded = view_of(word);
+	}
+	s->write = dma_write(word, VALUE_DEVICE);
+	window_close(&s->window);
+	s->after = view_of(word);
+}
+
+static void prove_before(struct subject *s, uint64_t read_expected)
+{
+	ktap_point(dma_done(&s->read), PRECONDITION, "device read %s",
+		   dma_end(&s->read));
+	if (dma_done(&s->read))
+		ktap_point(s->read.data == read_expected, DATA,
+			   "device read %#llx, memory holds %#llx",
+			   (unsigned long long)s->read.data,
+			   (unsigned long long)read_expected);
+	ktap_point(pte_read_only(&s->before.pte), PRECONDITION,
+		   "page table maps the page read-only (descriptor %#llx, level %d)",
+		   (unsigned long long)s->before.pte.desc, s->before.pte.level);
+	prove_cached(s->before.iotlb, false, "right before the upgrade");
+}
+
+static void prove_upgraded(const struct upgrade *upgrade, struct subject *s)
+{
+	uint64_t from = pte_pfn(&s->before.pte), to = pte_pfn(&s->after.pte);
+
+	if (upgrade->act)
+		ktap_point((pte_writable(&s->upgraded.pte) &&
+			    pte_pfn(&s->upgraded.pte) == from) ||
+			   (upgrade->lazy && s->write.stalls), PRECONDITION,
+			   "the page was made writable before the device wrote (descriptor %#llx)",
+			   (unsigned long long)s->upgraded.pte.desc);
+	else
+		ktap_point(s->write.stalls, PRECONDITION,
+			   "the device's write faulted (%u stalls)", s->write.stalls);
+	ktap_point(pte_writable(&s->after.pte), PRECONDITION,
+		   "page table maps the page writable afterwards (descriptor %#llx)",
+		   (unsigned long long)s->after.pte.desc);
+	if (upgrade->frame == FRAME_REUSED)
+		ktap_point(from && from == to && s->before.pte.level == s->after.pte.level,
+			   PRECONDITION, "the page was reused, not copied (frame %#llx, then %#llx)",
+			   (unsigned long long)from, (unsigned long long)to);
+	else
+		ktap_point(from && to && from != to, PRECONDITION,
+			   "the page was copied (frame %#llx, then %#llx)",
+			   (unsigned long long)from, (unsigned long long)to);
+}
+
+static void prove_written(const struct upgrade *upgrade, struct subject *s)
+{
+	bool done = dma_done(&s->write);
+	uint64_t expected = done ? VALUE_DEVICE : s->value;
+	uint64_t found = READ_ONCE(*s->word);
+
+	ktap_point(done, PROGRESS, "device write %s after %u stalls (bound %u)",
+		   dma_end(&s->write), s->write.stalls, dma_max_stalls);
+	ktap_point(found == expected, DATA, "memory holds %#llx, expected %#llx",
+		   (unsigned long long)found, (unsigned long long)expected);
+	if (upgrade->act)
+		ktap_fact("iotlb_upgraded", "%s", entry_text(s->upgraded.iotlb));
+}
+
+void upgrade_run(const struct upgrade *upgrade, struct subject *s)
+{
+	uint64_t read_expected;
+
+	prove_faults_served();
+	upgrade->prepare(s);
+	read_expected = s->value;
+	play(upgrade, s);
+
+	prove_before(s, read_expected);
+	prove_upgraded(upgrade, s);
+	prove_functions(upgrade->functions);
+	prove_no_evictions(&s->window);
+	prove_written(upgrade, s);
+	prove_iotlb_within(&s->after);
+	tell_window(&s->window, &s->write);
+	tell_views(&s->before, &s->after);
+}
