@@ -16,7 +16,7 @@ _LEAD = re.compile(
     r"In file included from|^ +from |In function|In member|At top level|: warning: .*\[-Werror"
 )
 _SNIPPET = re.compile(r"\s+\d* *\||.*: note: |^>>> ")
-_MAKE_END = re.compile(r"^make(?:\[\d+\])?: \*\*\* ")
+_MAKE_END = re.compile(r"^make(?:\[\d+\])?: \*\*\* \[")
 _MAX_LINES = 60
 
 

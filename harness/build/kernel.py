@@ -98,10 +98,7 @@ def build(
         jobs=jobs or os.cpu_count() or 1,
         on_output=on_output or (lambda line: None),
     )
-    if not series.patches:
-        entry, touched = _base(plan), None
-    else:
-        entry, touched = _patched(plan, series)
+    entry, touched = _patched(plan, series) if series.patches else (_base(plan), None)
     driver = _driver(plan, entry, touched, layout.driver)
     facts = json.loads((entry / "build.json").read_text(encoding="utf-8"))
     return BuiltKernel(
@@ -127,19 +124,22 @@ def _base(plan: _Plan) -> Path:
         need_space(plan.cache.root, _BASE_GIB, "building a kernel")
         with plan.cache.lock("kernel-build", waiting="waiting: another process builds a kernel"):
             (folder / "out").mkdir()
-            _compile(plan, folder, [Bind(plan.kernel.tree, SOURCE)])
+            _compile(plan, folder, [Bind(plan.kernel.tree, SOURCE)], configured=False)
 
     return plan.cache.make(_ROOM, key, maker)
 
 
-def _patched(plan: _Plan, series: Series) -> tuple[Path, Touched]:
-    """Entry of the patched variant, and what the series touches as it lies in that entry."""
+def _patched(plan: _Plan, series: Series) -> tuple[Path, Touched | None]:
+    """Entry of the patched variant, and what the series touches as it lies in that entry; None for nothing."""
     plan.cache.root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="apply-", dir=plan.cache.root) as scratch:
         applied = Path(scratch, "applied")
         applied.mkdir()
         result = patch_apply.apply(plan.kernel.tree, series, applied)
-        fresh = write_touched(result, applied, Path(scratch, "touched"))
+        (folder := Path(scratch, "touched")).mkdir()
+        fresh = write_touched(result, applied, folder)
+        if not fresh.changed and not fresh.removed:
+            return _base(plan), None
 
         def maker(folder: Path) -> None:
             base = _base(plan)
@@ -148,23 +148,30 @@ def _patched(plan: _Plan, series: Series) -> tuple[Path, Touched]:
             copy_tree(fresh.folder, touched.folder)
             copy_tree(base / "out", folder / "out")
             finished = json.loads((base / "build.json").read_text(encoding="utf-8"))["finished"]
-            _compile(plan, folder, mounts(plan.kernel.tree, touched, folder, finished))
+            source = mounts(plan.kernel.tree, touched, folder, finished)
+            _compile(plan, folder, source, configured=not _moves_config(touched))
             shutil.rmtree(folder / "src", ignore_errors=True)
             _prune(folder / "out")
 
-        fresh.folder.mkdir(exist_ok=True)
         entry = plan.cache.make(_ROOM, plan.key(fresh), maker)
     return entry, Touched(entry / "touched", fresh.removed)
 
 
-def _compile(plan: _Plan, folder: Path, source: Sequence[Bind]) -> None:
-    """Configure and build into ``folder/out``, and put the results beside it."""
+def _moves_config(touched: Touched) -> bool:
+    """Whether the patch may change what Kconfig makes of our fragments."""
+    names = [*touched.changed, *touched.removed]
+    return any(name.startswith("scripts/") or Path(name).name.startswith("Kconfig") for name in names)
+
+
+def _compile(plan: _Plan, folder: Path, source: Sequence[Bind], *, configured: bool) -> None:
+    """Configure, unless ``configured`` already, build into ``folder/out``, and put the results beside it."""
     started = time.monotonic()
     allconfig = folder / "all.config"
     allconfig.write_text(kconfig.merged(plan.options), encoding="utf-8")
     log = folder / "build.log"
     binds = [*source, Bind(folder / "out", _OUT, writable=True), Bind(allconfig, _ALLCONFIG)]
-    _make(plan, ["allnoconfig"], binds, log, {"KCONFIG_ALLCONFIG": _ALLCONFIG}, what="configure")
+    if not configured:
+        _make(plan, ["allnoconfig"], binds, log, {"KCONFIG_ALLCONFIG": _ALLCONFIG}, what="configure")
     config = (folder / "out" / ".config").read_text(encoding="utf-8")
     kconfig.check(plan.options, config)
     lines = _make(plan, ["Image", "modules"], binds, log, {}, what="build")

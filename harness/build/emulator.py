@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Build the patched QEMU in the sandbox, at constant paths, cached by content of all that goes in.
+
+An entry keeps its build tree. When only our own changes differ from an earlier entry of the same source, options
+and toolchain, that tree is copied and ninja rebuilds what depends on the changed files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.build import compile_log, emulator_source, toolchain
+from harness.build.cache import Cache, digest, file_sha256, need_space
+from harness.build.emulator_source import Changes, QemuSource
+from harness.build.sandbox import Bind, CommandFailed, Sandbox
+from harness.errors import InfrastructureError
+from harness.layout import Layout, project
+from harness.model import Emulator
+from harness.sources.archive import copy_tree
+from harness.sources.debian import DebianRoot
+
+BINARY = "qemu-system-aarch64"
+
+_RECIPE = 1
+_ROOM = "emulators"
+_TOOLS_ROOM = "emulator-tools"
+_SOURCE = "/build/qemu"
+_BUILD = "/build/qemu-build"
+_TOOLS = "/build/tools"
+_NEED_GIB = 2.0
+_PYTHON = "/usr/bin/python3"
+_LOCKED = Path(__file__).with_name("emulator-tools.txt")
+_CONFIGURED_BY = ("configure", "pythondeps.toml", "python/scripts/mkvenv.py")
+"""Files that ninja does not know it depends on: when one changes, the build starts anew."""
+
+OnOutput = Callable[[str], None]
+
+
+def build(
+    *,
+    cache: Cache,
+    sandbox: Sandbox,
+    sources: DebianRoot,
+    on_output: OnOutput | None = None,
+    jobs: int | None = None,
+    layout: Layout | None = None,
+) -> Emulator:
+    """The emulator, from the cache or built; ``on_output`` gets every line of configure and ninja.
+
+    UserError when ``FAULTLOOP_QEMU_SOURCE`` is at fault, InfrastructureError otherwise.
+    """
+    layout = layout or project()
+    tell = on_output or (lambda line: None)
+    changes = emulator_source.read_changes(layout.qemu)
+    versions = toolchain.emulator_versions()
+    source = emulator_source.bring(cache, sandbox, sources)
+    family = digest("emulator", _RECIPE, source.digest, list(changes.options), versions, file_sha256(_LOCKED))
+    key = digest(family, changes.identity())
+
+    def maker(folder: Path) -> None:
+        need_space(cache.root, _NEED_GIB, "building QEMU")
+        _make(folder, source, changes, family, cache, sandbox, jobs or os.cpu_count() or 1, tell)
+
+    entry = cache.make(_ROOM, key, maker)
+    facts = json.loads((entry / "build.json").read_text(encoding="utf-8"))
+    return Emulator(binary=entry / BINARY, key=key, version=facts["version"], origin=source.origin)
+
+
+def _make(
+    folder: Path,
+    source: QemuSource,
+    changes: Changes,
+    family: str,
+    cache: Cache,
+    sandbox: Sandbox,
+    jobs: int,
+    tell: OnOutput,
+) -> None:
+    started = time.monotonic()
+    tree, tools = folder / "src", _tools(cache, tell)
+    emulator_source.lay_out(source, changes, tree, sandbox)
+    earlier = _relative(cache, family)
+    times = emulator_source.keep_times(tree, _times(earlier))
+    if earlier is not None and any(times.get(name) != _times(earlier).get(name) for name in _CONFIGURED_BY):
+        earlier = None
+    if earlier is not None:
+        copy_tree(earlier / "build", folder / "build")
+    else:
+        (folder / "build").mkdir()
+    binds = [
+        Bind(tree, _SOURCE),
+        Bind(tools, _TOOLS),
+        Bind(folder / "build", _BUILD, writable=True),
+    ]
+    log = folder / "build.log"
+    if earlier is None:
+        argv = [
+            f"{_SOURCE}/configure",
+            f"--python={_TOOLS}/bin/python3",
+            "--ninja=/usr/bin/ninja",
+            *changes.options,
+        ]
+        _run(sandbox, argv, binds, log, tell)
+    lines = _run(sandbox, ["ninja", f"-j{jobs}", BINARY], binds, log, tell)
+    version = _run(sandbox, [f"{_BUILD}/{BINARY}", "--version"], binds, log, tell)[0]
+    shutil.copy2(folder / "build" / BINARY, folder / BINARY)
+    shutil.rmtree(tree)
+    (folder / "source-times.json").write_text(json.dumps(times), encoding="utf-8")
+    facts = {
+        "version": version,
+        "family": family,
+        "finished": time.time(),
+        "seconds": round(time.monotonic() - started, 1),
+        "objects": sum("Compiling C object" in line for line in lines),
+        "warnings": list(compile_log.warnings(lines)),
+    }
+    (folder / "build.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+
+def _relative(cache: Cache, family: str) -> Path | None:
+    """The newest entry that differs in our own changes only."""
+    found: list[tuple[float, Path]] = []
+    for entry in cache.entries(_ROOM):
+        facts = json.loads((entry / "build.json").read_text(encoding="utf-8"))
+        if facts["family"] == family:
+            found.append((facts["finished"], entry))
+    newest = max(found, default=None)
+    return cache.get(_ROOM, newest[1].name) if newest else None
+
+
+def _times(entry: Path | None) -> dict[str, tuple[str, int]]:
+    """The source files of an entry: path -> SHA-256 and modification time."""
+    if entry is None:
+        return {}
+    known = json.loads((entry / "source-times.json").read_text(encoding="utf-8"))
+    return {name: (sha256, time_ns) for name, (sha256, time_ns) in known.items()}
+
+
+def _tools(cache: Cache, tell: OnOutput) -> Path:
+    """A Python environment on the system's interpreter with what QEMU's configure needs, usable in the sandbox."""
+    key = digest("tools", _RECIPE, toolchain.versions([_PYTHON]), file_sha256(_LOCKED))
+
+    def maker(folder: Path) -> None:
+        tell("installing meson")
+        venv = folder / "venv"
+        _host(
+            [_PYTHON, "-m", "venv", "--without-pip", str(venv)],
+            "cannot make a Python environment for QEMU's build",
+        )
+        site = next(venv.glob("lib/python3.*/site-packages"))
+        install = [
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+            "--require-hashes",
+            "--target",
+            str(site),
+        ]
+        argv = [sys.executable, "-m", "pip", "--disable-pip-version-check", *install, "-r", str(_LOCKED)]
+        _host(argv, "meson cannot be installed for QEMU's build (pip could not fetch it)")
+
+    return cache.make(_TOOLS_ROOM, key, maker) / "venv"
+
+
+def _run(sandbox: Sandbox, argv: list[str], binds: list[Bind], log: Path, tell: OnOutput) -> list[str]:
+    lines: list[str] = []
+
+    def on_line(line: str) -> None:
+        lines.append(line)
+        tell(line)
+
+    try:
+        sandbox.run(argv, binds=binds, cwd=_BUILD, on_output=on_line, log=log)
+    except CommandFailed as error:
+        raise InfrastructureError(
+            f"QEMU cannot be built ({Path(argv[0]).name} failed)", detail=compile_log.errors(lines)
+        ) from error
+    return lines
+
+
+def _host(argv: list[str], failure: str) -> None:
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise InfrastructureError(
+            failure, detail="\n".join((done.stdout + done.stderr).strip().splitlines()[-20:])
+        )

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""QEMU's source with our overlay and hooks: from Debian, or what ``FAULTLOOP_QEMU_SOURCE`` names."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.build.cache import Cache, file_sha256
+from harness.build.sandbox import Bind, CommandFailed, Sandbox
+from harness.errors import FaultloopError, InfrastructureError, UserError
+from harness.sources.archive import copy_tree, tree_sha256, unpack
+from harness.sources.debian import DebianRoot, source_tarball
+
+SOURCE_VARIABLE = "FAULTLOOP_QEMU_SOURCE"
+
+_ROOM = "qemu-sources"
+_SUITE = "trixie"
+_VERSION = "1:10.0."
+_TREE = "tree"
+
+
+@dataclass(frozen=True, slots=True)
+class QemuSource:
+    """An unpacked QEMU, as it was released; not to be written to."""
+
+    tree: Path
+    origin: str
+    digest: str
+    named: bool
+    """The user named it: what is wrong with it is the user's to mend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What we do to QEMU: ``patches/qemu``."""
+
+    overlay: Mapping[str, Path]
+    """Path in QEMU's tree -> our file."""
+    hooks: tuple[Path, ...]
+    """Patches, in order."""
+    options: tuple[str, ...]
+    """Options of QEMU's configure."""
+
+    def identity(self) -> list[object]:
+        """What a cache key must hold of it."""
+        overlay = {name: file_sha256(path) for name, path in self.overlay.items()}
+        return [overlay, [file_sha256(path) for path in self.hooks], list(self.options)]
+
+
+def read_changes(folder: Path) -> Changes:
+    """Overlay, hooks and options; InfrastructureError when they are not there."""
+    options = folder / "configure.options"
+    if not options.is_file():
+        raise InfrastructureError(
+            f"{options}: not there; it holds the options of QEMU's configure, one a line"
+        )
+    lines = [line.strip() for line in options.read_text(encoding="utf-8").splitlines()]
+    top = folder / "overlay"
+    return Changes(
+        overlay={p.relative_to(top).as_posix(): p for p in sorted(top.rglob("*")) if p.is_file()},
+        hooks=tuple(sorted(folder.glob("[0-9]*.patch"))),
+        options=tuple(line for line in lines if line and not line.startswith("#")),
+    )
+
+
+def bring(cache: Cache, sandbox: Sandbox, debian: DebianRoot) -> QemuSource:
+    """The source that the environment names, or Debian's."""
+    named = os.environ.get(SOURCE_VARIABLE, "")
+    if not named:
+        source = debian.fetch_source("qemu", _SUITE, _VERSION)
+        tarball = source_tarball(source)
+        sha256 = source.sha256[tarball.name]
+        origin = f"Debian qemu {source.version} ({source.suite}), {tarball.name} sha256:{sha256}"
+        return QemuSource(_unpacked(tarball, sha256, cache, sandbox), origin, sha256, named=False)
+    path = Path(named).expanduser()
+    if path.is_file():
+        sha256 = file_sha256(path)
+        origin = f"{SOURCE_VARIABLE}: tarball {path.name}, sha256:{sha256}"
+        return QemuSource(_unpacked(path, sha256, cache, sandbox), origin, sha256, named=True)
+    if path.is_dir():
+        _require_qemu(path, named)
+        sha256 = tree_sha256(path)
+        return QemuSource(path, f"{SOURCE_VARIABLE}: tree {path.name}, sha256:{sha256}", sha256, named=True)
+    raise UserError(f"{SOURCE_VARIABLE}={named}: no such tarball or folder")
+
+
+def lay_out(source: QemuSource, changes: Changes, tree: Path, sandbox: Sandbox) -> None:
+    """Copy the source to ``tree`` with overlay and hooks on it; the error names the patch that does not apply."""
+    copy_tree(source.tree, tree)
+    for name, path in changes.overlay.items():
+        if os.path.lexists(tree / name):
+            raise _wrong(source, f"patches/qemu/overlay/{name}: QEMU has a file of that name; rename ours")
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, tree / name)
+    for hook in changes.hooks:
+        argv = [
+            "patch",
+            "-p1",
+            "-F0",
+            "--batch",
+            "--no-backup-if-mismatch",
+            "--reject-file=-",
+            "-i",
+            "/in/hook.patch",
+        ]
+        binds = [Bind(tree, "/build/qemu", writable=True), Bind(hook, "/in/hook.patch")]
+        try:
+            sandbox.run(argv, binds=binds, cwd="/build/qemu")
+        except CommandFailed as error:
+            message = f"patches/qemu/{hook.name} does not apply to QEMU {version(tree)} ({source.origin})"
+            raise _wrong(source, message, error.detail) from error
+
+
+def version(tree: Path) -> str:
+    """``10.0.13``, of the file VERSION."""
+    return (tree / "VERSION").read_text(encoding="utf-8").strip()
+
+
+def keep_times(tree: Path, known: Mapping[str, tuple[str, int]]) -> dict[str, tuple[str, int]]:
+    """Give files that are as they were in an earlier build their earlier times, so that ninja sees what changed.
+
+    Both mappings: path -> SHA-256 and modification time in ns.
+    """
+    times: dict[str, tuple[str, int]] = {}
+    for folder, _, files in os.walk(tree):
+        for name in files:
+            path = Path(folder, name)
+            if path.is_symlink():
+                continue
+            relative = str(path.relative_to(tree))
+            sha256 = file_sha256(path)
+            before = known.get(relative)
+            if before is not None and before[0] == sha256:
+                os.utime(path, ns=(before[1], before[1]))
+            elif known:
+                os.utime(path)
+            times[relative] = (sha256, path.stat().st_mtime_ns)
+    return times
+
+
+def _unpacked(tarball: Path, sha256: str, cache: Cache, sandbox: Sandbox) -> Path:
+    def fill(folder: Path) -> None:
+        unpack(tarball, folder / _TREE, sandbox)
+        _require_qemu(folder / _TREE, tarball.name)
+
+    return cache.make(_ROOM, sha256, fill) / _TREE
+
+
+def _require_qemu(tree: Path, named: str) -> None:
+    if not (
+        (tree / "VERSION").is_file()
+        and (tree / "configure").is_file()
+        and (tree / "hw/arm/smmuv3.c").is_file()
+    ):
+        raise UserError(f"{named}: not QEMU's source (no VERSION, configure and hw/arm/smmuv3.c in it)")
+
+
+def _wrong(source: QemuSource, message: str, detail: str = "") -> FaultloopError:
+    if source.named:
+        return UserError(f"{message}; our changes are for QEMU {_VERSION.partition(':')[2]}x", detail=detail)
+    return InfrastructureError(message, detail=detail)
