@@ -38,15 +38,19 @@ class Workshop:
     def emulator(self) -> Emulator:
         with self.progress.step("emulator") as step:
             built = emulator.build(
-                cache=self.cache, sandbox=self.sandbox, sources=self.debian, on_output=step.update
+                cache=self.cache, sandbox=self.sandbox, sources=self.debian, on_output=_counting(step)
             )
-            step.note = built.version
+            step.note = built.version + ("" if step.worked else ", from the cache")
         return built
 
     @cached_property
     def guest_image(self) -> GuestImage:
         with self.progress.step("guest image") as step:
-            return guest.build(cache=self.cache, debian=self.debian, sandbox=self.sandbox, on_output=step.update)
+            image = guest.build(
+                cache=self.cache, debian=self.debian, sandbox=self.sandbox, on_output=_counting(step)
+            )
+            step.note = "" if step.worked else "from the cache"
+        return image
 
     def kernel(self, name: str) -> Kernel:
         """The source tree that ``name`` stands for; the default of kernels.yaml when it is empty."""
@@ -69,19 +73,21 @@ class Workshop:
                 jobs=self.cores,
                 on_output=_counting(step),
             )
-            step.note = f"{built.objects} objects"
+            step.note = f"{built.objects} objects" + ("" if step.worked else ", from the cache")
         return built
 
 
 def _counting(step: Step) -> Callable[[str], None]:
-    """Show how many objects are compiled, and the last one."""
+    """Show how many objects are compiled, and the last line. A step that says nothing came from the cache."""
+    step.worked = False
     done = 0
 
     def on_output(line: str) -> None:
         nonlocal done
+        step.worked = True
         words = line.split()
         if words and words[0] in ("CC", "AS", "LD"):
             done += 1
-        step.update(f"{done} objects, {line.strip()}")
+        step.update(f"{done} objects, {line.strip()}" if done else line.strip())
 
     return on_output

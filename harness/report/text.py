@@ -30,7 +30,7 @@ _VERDICT_STYLE = {
     Verdict.INCONCLUSIVE: "bold yellow",
 }
 
-_WIDTH = 100
+_WIDTH = 110
 
 
 def show(run: Run, stream: TextIO, *, folder: Path | None = None) -> None:
@@ -59,7 +59,9 @@ def _print(run: Run, console: Console, folder: Path | None) -> None:
         console.print(Text(f"patch    {printable(run.series.title)}"))
         for patch in run.series.patches if len(run.series.patches) > 1 else ():
             console.print(Text(f"         {printable(patch.subject)}"))
-    console.print(Text(f"kernel   {run.kernel.version}  ({run.kernel.origin})"))
+    console.print(Text(f"kernel   {run.kernel.version}  ({run.kernel.origin})"), soft_wrap=True)
+    if len(run.setups) > 1:
+        console.print(Text(f"setups   {', '.join(s.name for s in run.setups)}"))
     if run.patched is not None:
         console.print(Text(f"rebuilt  {run.patched.objects} objects of {run.base.objects}"))
     for record in run.records:
@@ -76,28 +78,36 @@ def _print(run: Run, console: Console, folder: Path | None) -> None:
         head.append(f": {printable(run.summary)}")
     else:
         head.append(printable(run.summary))
-    console.print(head)
+    console.print(head, soft_wrap=not console.is_terminal)
 
 
 def _pairs(comparisons: Sequence[Comparison]) -> Table:
+    """A row for each path; setups that agree in every number share it."""
     table = _table("path", "setup", "base", "stalls", "TLBI", "calls", "patched", "stalls", "TLBI", "calls", "")
-    last = ""
-    for c in comparisons:
-        path = c.path if c.path != last else ""
-        last = c.path
-        word = "" if c.change is Change.SAME else str(c.change)
-        table.add_row(path, c.setup, *_cells(c.base), *_cells(c.patched), word)
+    for path in dict.fromkeys(c.path for c in comparisons):
+        mine = [c for c in comparisons if c.path == path]
+        rows = [
+            (*_cells(c.base), *_cells(c.patched), "" if c.change is Change.SAME else str(c.change)) for c in mine
+        ]
+        _add(table, path, [c.setup for c in mine], rows)
     return table
 
 
 def _single(run: Run) -> Table:
     table = _table("path", "setup", "outcome", "stalls", "TLBI", "calls")
-    for record in run.records:
-        if record.variant != "base":
-            continue
-        for result in record.results:
-            table.add_row(result.path, result.setup, *_cells(result))
+    results = [r for record in run.records if record.variant == "base" for r in record.results]
+    for path in dict.fromkeys(r.path for r in results):
+        mine = [r for r in results if r.path == path]
+        _add(table, path, [r.setup for r in mine], [_cells(r) for r in mine])
     return table
+
+
+def _add(table: Table, path: str, setups: Sequence[str], rows: Sequence[Sequence[Text | str]]) -> None:
+    if len(setups) > 1 and all([str(c) for c in row] == [str(c) for c in rows[0]] for row in rows):
+        table.add_row(path, "all", *rows[0])
+        return
+    for number, (setup, row) in enumerate(zip(setups, rows, strict=True)):
+        table.add_row("" if number else path, setup, *row)
 
 
 def _table(*columns: str) -> Table:
