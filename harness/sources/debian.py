@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.build.cache import Cache
+from harness.build.cache import Cache, file_sha256
 from harness.errors import InfrastructureError, UserError
 
 _KEYRINGS = (
@@ -182,11 +182,19 @@ class DebianRoot:
             root = self._root_folder(suite, "fetch")
             _write_root(root, host_architecture(), "")
             self._notice(f"fetching {name} ({size / 1e6:.0f} MB)")
+            target = folder / name
             self._apt(
                 root,
-                [_HELPER, "download-file", f"{_site(suite)}/{path}", str(folder / name), f"SHA256:{sha256}"],
+                [_HELPER, "download-file", f"{_site(suite)}/{path}", str(target), f"SHA256:{sha256}"],
                 f"{name}: cannot be fetched from the Debian mirror, and the cache does not have it",
             )
+            if target.is_symlink():
+                # apt links to files of a local mirror (file:) instead of copying them
+                source = target.resolve()
+                target.unlink()
+                shutil.copyfile(source, target)
+            if file_sha256(target) != sha256:
+                raise InfrastructureError(f"{name}: the mirror's file is not what its signed index says")
 
         entry = self._cache.make("debian", sha256, download)
         return entry / name

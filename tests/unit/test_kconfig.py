@@ -70,7 +70,8 @@ def test_missing_fragment(tmp_path: Path) -> None:
 def test_lost_options_are_named_with_asked_and_got(tmp_path: Path) -> None:
     path = _fragment(
         tmp_path,
-        "CONFIG_GONE=y\nCONFIG_KEPT=y\nCONFIG_MOD=y\n# CONFIG_OFF is not set\n# CONFIG_ON is not set\nCONFIG_N=8\n",
+        "CONFIG_GONE=y\nCONFIG_KEPT=y\nCONFIG_MOD=y\n# CONFIG_OFF is not set\n# CONFIG_ON is not set\n"
+        "CONFIG_N=8\n",
     )
     config = "CONFIG_KEPT=y\nCONFIG_MOD=m\nCONFIG_ON=y\nCONFIG_N=4\n# CONFIG_OTHER is not set\n"
     with pytest.raises(KernelConfigError, match="4 kernel options") as caught:

@@ -69,7 +69,8 @@ def test_added_removed_and_changed_names(base: Path, tmp_path: Path) -> None:
         "b.c",
         "B",
         "C",
-    ] + ["touch: cannot touch 'mm/x': Read-only file system"]
+        "touch: cannot touch 'mm/x': Read-only file system",
+    ]
     assert tree_sha256(base) == before
     assert (base / "mm/b.c").read_text() == "b"
 
