@@ -253,8 +253,10 @@ def parse(lines: Iterable[str]) -> Ktap:
     found = documents(lines)
     if len(found) <= 1:
         return found[0] if found else Ktap()
+    plans = [one.plan for one in found if one.plan is not None]
     return replace(
         found[0],
+        plan=sum(plans) if len(plans) == len(found) else None,
         points=tuple(point for one in found for point in one.points),
         diagnostics=tuple(text for one in found for text in one.diagnostics),
         unfinished=tuple(sub for one in found for sub in one.unfinished),
