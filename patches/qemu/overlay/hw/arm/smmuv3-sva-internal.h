@@ -1,0 +1,131 @@
+/*
+ * ARM SMMUv3: what shared virtual addressing needs - internal API
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef HW_ARM_SMMUV3_SVA_INTERNAL_H
+#define HW_ARM_SMMUV3_SVA_INTERNAL_H
+
+#include "hw/arm/smmuv3.h"
+#include "hw/arm/stallable-iommu.h"
+#include "hw/pci/pci_bus.h"
+#include "smmuv3-internal.h"
+
+/* Stalled accesses whose events can be recorded (IDR5.STALL_MAX) */
+#define SMMU_SVA_STALL_MAX  256
+
+/* STE and L1CD fields */
+
+#define STE_S1DSS(x)        extract32((x)->word[2], 0 , 2)
+
+#define STE_S1FMT_4K_L2     1
+#define STE_S1FMT_64K_L2    2
+
+#define STE_S1DSS_BYPASS    1
+#define STE_S1DSS_SSID0     2
+
+#define L1CD_VALID(x)       extract32((x)->word[0], 0, 1)
+#define L1CD_L2PTR(x)                                   \
+    ((extract64((x)->word[1], 0, 24) << 32) |           \
+     ((x)->word[0] & 0xfffff000))
+
+/* Provided by smmuv3.c */
+
+/*
+ * smmuv3_read_cd - read a CD or an L1CD of @nwords words at @addr, which is
+ * an IPA if @cfg has both stages. Returns < 0 with @event filled on error.
+ */
+int smmuv3_read_cd(SMMUv3State *s, SMMUTransCfg *cfg, dma_addr_t addr,
+                   uint32_t *word, int nwords, SMMUEventInfo *event);
+
+/*
+ * smmuv3_decode_config - decode a substream's configuration from memory into
+ * @cfg, which is zeroed. Returns < 0 with @event filled on error. SMMU locked.
+ */
+int smmuv3_decode_config(IOMMUMemoryRegion *mr, uint32_t ssid,
+                         SMMUTransCfg *cfg, SMMUEventInfo *event);
+
+/*
+ * smmuv3_translate_ssid - translate one access.
+ * @ssid: substream, or PCI_NO_PASID
+ * @client: whoever waits if the access is stalled, which client->stalled then
+ *          says. NULL: it can't wait, and is terminated whatever CD.S says.
+ */
+IOMMUTLBEntry smmuv3_translate_ssid(IOMMUMemoryRegion *mr, hwaddr addr,
+                                    IOMMUAccessFlags flag, uint32_t ssid,
+                                    StallClient *client);
+
+/* Configuration: called from smmuv3.c */
+
+void smmuv3_sva_instance_init(SMMUv3State *s);
+bool smmuv3_sva_realize(SMMUv3State *s, Error **errp);
+void smmuv3_sva_init_regs(SMMUv3State *s);
+void smmuv3_sva_iommu_class_init(ObjectClass *klass);
+
+/* Returns false if @ste is ILLEGAL. Stage 1 is enabled. */
+bool smmuv3_sva_ste_valid(SMMUv3State *s, STE *ste);
+
+/*
+ * smmuv3_sva_select_cd - which CD translates an access of @ssid
+ * @cd_ssid: its index in the table that @ste points to
+ *
+ * Returns 1 if there is one, 0 if stage 1 is bypassed (as @cfg then says),
+ * < 0 with @event filled on error.
+ */
+int smmuv3_sva_select_cd(SMMUv3State *s, STE *ste, SMMUTransCfg *cfg,
+                         uint32_t ssid, uint32_t *cd_ssid,
+                         SMMUEventInfo *event);
+
+/*
+ * smmuv3_sva_get_cd - read the CD at index @ssid of the linear or two-level
+ * table that @ste points to. Returns < 0 with @event filled on error.
+ */
+int smmuv3_sva_get_cd(SMMUv3State *s, STE *ste, SMMUTransCfg *cfg,
+                      uint32_t ssid, CD *buf, SMMUEventInfo *event);
+
+/* Events: called from smmuv3.c */
+
+/* Whether a record can be written now (IHI 0070 7.2.1) */
+bool smmuv3_sva_eventq_writable(SMMUv3State *s);
+
+/* An event of type @type was discarded: the queue was not writable */
+void smmuv3_sva_event_lost(SMMUv3State *s, SMMUEventType type);
+
+/* Fill in what all accesses' events say alike: SSV, SubstreamID, RnW */
+void smmuv3_sva_fixup_event(SMMUEventInfo *event, uint32_t ssid,
+                            IOMMUAccessFlags flag);
+
+/* Stalls: called from smmuv3.c */
+
+/*
+ * smmuv3_sva_stall - hold the access whose fault @event describes
+ * @may_stall: CD.S
+ *
+ * Returns false if it is to be terminated: the configuration, the kind of
+ * fault or the client (NULL) does not allow it to stall.
+ */
+bool smmuv3_sva_stall(SMMUv3State *s, SMMUEventInfo *event, bool may_stall,
+                      StallClient *client);
+
+/* Terminate every stalled access */
+void smmuv3_sva_stall_disable(SMMUv3State *s);
+
+/* The event queue may have become writable: retry what has no record yet */
+void smmuv3_sva_retry_unrecorded(SMMUv3State *s);
+
+/* @client's stalled access, if it has one, is gone */
+void smmuv3_sva_stall_cancel(SMMUv3State *s, StallClient *client);
+
+SMMUCmdError smmuv3_sva_cmd_resume(SMMUv3State *s, Cmd *cmd);
+SMMUCmdError smmuv3_sva_cmd_stall_term(SMMUv3State *s, Cmd *cmd);
+
+/* Counters */
+
+/* Add the read-only QOM property "stats" */
+void smmuv3_sva_stats_class_init(ObjectClass *klass);
+void smmuv3_sva_count_cmd(SMMUv3State *s, SMMUCommandType type);
+void smmuv3_sva_count_event(SMMUv3State *s, SMMUEventType type);
+void smmuv3_sva_get_counters(SMMUv3State *s, StallableCounters *counters);
+
+#endif

@@ -1,0 +1,79 @@
+/*
+ * PCIe test device for shared virtual addressing (SVA) - internal API
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Everything runs with the BQL held: MMIO, bottom halves, timers and the
+ * responses of the IOMMU.
+ */
+
+#ifndef HW_MISC_SVA_TESTDEV_INTERNAL_H
+#define HW_MISC_SVA_TESTDEV_INTERNAL_H
+
+#include "qemu/timer.h"
+#include "hw/arm/stallable-iommu.h"
+#include "hw/misc/sva-testdev.h"
+#include "hw/pci/pci_bus.h"
+#include "hw/pci/pci_device.h"
+#include "qom/object.h"
+
+OBJECT_DECLARE_SIMPLE_TYPE(SVATestDev, SVA_TESTDEV)
+
+#define SVA_PASID_CAP       0x100
+
+typedef struct SVAEngine {
+    SVATestDev *dev;
+    uint32_t index;
+
+    uint64_t addr;
+    uint32_t len;
+    uint32_t pasid;
+    uint64_t data;
+    uint64_t data2;
+    uint32_t status;
+    uint32_t stalls;
+    uint32_t retries;
+    uint32_t max_stalls;
+    uint32_t retry_ns;
+    uint32_t done;
+    uint64_t fault_addr;
+    uint64_t sum;
+
+    uint32_t cmd;               /* that runs, 0: none */
+    uint32_t stalls_here;       /* of the access that is being made */
+    uint64_t first;             /* READ: the first 8 bytes */
+    StallClient client;
+    bool answered;              /* the stall has a response */
+    StallResponse response;
+    QEMUBH *bh;
+    QEMUTimer *timer;
+} SVAEngine;
+
+struct SVATestDev {
+    PCIDevice parent_obj;
+
+    MemoryRegion mmio;
+    SVAEngine *engines;
+    uint64_t probe_addr;
+    uint32_t probe_pasid;
+
+    /* properties */
+    uint32_t num_engines;
+    uint16_t vendor;
+    uint16_t device;
+    uint8_t revision;
+    uint8_t pasid_bits;
+};
+
+/* Once for each engine, when the device is realized, and when it goes */
+void sva_engine_init(SVAEngine *e, SVATestDev *d, uint32_t index);
+void sva_engine_exit(SVAEngine *e);
+
+/* Drop the command, and give every register its reset value */
+void sva_engine_reset(SVAEngine *e);
+
+/* 64 bits of registers at @reg, which is a multiple of 8 */
+uint64_t sva_engine_read(const SVAEngine *e, hwaddr reg);
+void sva_engine_write(SVAEngine *e, hwaddr reg, uint32_t v);
+
+#endif

@@ -1,0 +1,89 @@
+/*
+ * PCIe test device for shared virtual addressing (SVA)
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * An RCiEP with a PASID capability and DMA engines that work side by side.
+ * Each engine runs one command at a time, in accesses that do not cross 4 KiB.
+ * An access that the IOMMU stalls waits for the response; if that is "retry",
+ * the engine presents the same access again.
+ *
+ * BAR 0: registers, 64 KiB, little endian, 32 and 64-bit accesses (a 64-bit
+ * access is two of 32 bits, the lower first).
+ * BAR 2: MSI-X table; engine n sends vector n when a command ends.
+ */
+
+#ifndef HW_MISC_SVA_TESTDEV_H
+#define HW_MISC_SVA_TESTDEV_H
+
+#define TYPE_SVA_TESTDEV        "sva-testdev"
+
+#define SVA_MAGIC               0x53564131
+#define SVA_VERSION             1
+
+/* Device */
+#define SVA_REG_MAGIC           0x000   /* RO 32 */
+#define SVA_REG_VERSION         0x004   /* RO 32 */
+#define SVA_REG_ENGINES         0x008   /* RO 32 how many there are */
+#define SVA_REG_RESET           0x00c   /* WO 32 1: reset every engine */
+/*
+ * Reading PROBE tells what the IOTLB holds for PROBE_ADDR and PROBE_PASID,
+ * as SVA_PROBE_*; 0 if nothing. No table is walked for it.
+ */
+#define SVA_REG_PROBE_ADDR      0x010   /* RW 64 */
+#define SVA_REG_PROBE_PASID     0x018   /* RW 32 0xffffffff: none */
+#define SVA_REG_PROBE           0x01c   /* RO 32 */
+/* Counters of the IOMMU, since the machine was created */
+#define SVA_REG_TLBI            0x020   /* RO 64 TLB invalidation commands */
+#define SVA_REG_STALLS          0x028   /* RO 64 */
+#define SVA_REG_RESUMES         0x030   /* RO 64 CMD_RESUME */
+#define SVA_REG_FULL_FLUSHES    0x038   /* RO 64 evictions + full flushes */
+#define SVA_REG_HIT_PERM_FAULTS 0x040   /* RO 64 faults without a walk */
+
+#define SVA_PROBE_CACHED        0x00000001
+#define SVA_PROBE_READ          0x00000002
+#define SVA_PROBE_WRITE         0x00000004
+#define SVA_PROBE_LEVEL_SHIFT   8       /* 8 bits */
+#define SVA_PROBE_GRANULE_SHIFT 16      /* 8 bits, log2 */
+
+/* Engine n: SVA_ENGINE_BASE + n * SVA_ENGINE_SIZE */
+#define SVA_ENGINE_BASE         0x1000
+#define SVA_ENGINE_SIZE         0x100
+
+/*
+ * Writes to RW registers are refused while the engine is busy, and so is CMD:
+ * STATUS then has SVA_ST_BAD_PROGRAMMING, and the command runs on.
+ */
+#define SVA_ENG_ADDR            0x00    /* RW 64 */
+#define SVA_ENG_LEN             0x08    /* RW 32 bytes */
+#define SVA_ENG_PASID           0x0c    /* RW 32 0xffffffff: none */
+#define SVA_ENG_DATA            0x10    /* RW 64 */
+#define SVA_ENG_DATA2           0x18    /* RW 64 reserved */
+#define SVA_ENG_CMD             0x20    /* WO 32 SVA_CMD_* */
+#define SVA_ENG_STATUS          0x24    /* RO 32 SVA_ST_* */
+#define SVA_ENG_STALLS          0x28    /* RO 32 since CMD */
+#define SVA_ENG_RETRIES         0x2c    /* RO 32 since CMD */
+#define SVA_ENG_MAX_STALLS      0x30    /* RW 32 of one access, 0: no bound */
+#define SVA_ENG_RETRY_NS        0x34    /* RW 32 delay of a retry */
+#define SVA_ENG_ABORT           0x38    /* WO 32 drop the command */
+#define SVA_ENG_BYTES_DONE      0x3c    /* RO 32 since CMD */
+#define SVA_ENG_FAULT_ADDR      0x40    /* RO 64 of the last fault since CMD */
+#define SVA_ENG_SUM             0x48    /* RO 64 READ: sum of the bytes */
+
+#define SVA_CMD_READ            1       /* DATA := the first 8 bytes */
+#define SVA_CMD_WRITE           2       /* DATA over and over */
+/* *ADDR += DATA, DATA := what was there; 64 bits, aligned, LEN is ignored */
+#define SVA_CMD_FETCH_ADD       3
+
+#define SVA_ST_BUSY             0x01
+#define SVA_ST_DONE             0x02    /* the command has ended, but ... */
+#define SVA_ST_ERROR            0x04    /* ... not all of it was done */
+#define SVA_ST_GAVE_UP          0x08    /* one access stalled MAX_STALLS times */
+#define SVA_ST_NO_PASID         0x10    /* PASID not enabled */
+/*
+ * Unknown command, LEN 0, wrapping or misaligned address, PASID too wide, bus
+ * master disabled; or a write that was refused. Cleared by the next command.
+ */
+#define SVA_ST_BAD_PROGRAMMING  0x20
+
+#endif
