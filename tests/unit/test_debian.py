@@ -285,7 +285,8 @@ def test_sites_of_the_host(
 
 
 def test_stanzas_are_found_by_their_whole_name() -> None:
-    text = "Package: a\nVersion: 1\n\nPackage: ab\nVersion: 2\n\nPackage: a\nVersion: 3\nDescription: x\n Package: a\n"
+    text = "Package: a\nVersion: 1\n\nPackage: ab\nVersion: 2\n\n"
+    text += "Package: a\nVersion: 3\nDescription: x\n Package: a\n"
     assert [stanza["Version"] for stanza in debian.parse_stanzas(text, "a")] == ["1", "3"]
     assert debian.parse_stanzas(text, "b") == []
     assert debian.parse_stanzas("", "a") == []
