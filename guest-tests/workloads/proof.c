@@ -27,7 +27,7 @@ const char *entry_text(uint32_t entry)
 
 	if (!(entry & SVA_TESTDEV_PROBE_CACHED))
 		return "none";
-	snprintf(text, sizeof(texts[0]), "%s%s level=%u shift=%u",
+	snprintf(text, sizeof(texts[0]), "%s%s,level=%u,shift=%u",
 		 entry & SVA_TESTDEV_PROBE_READ ? "r" : "-",
 		 entry & SVA_TESTDEV_PROBE_WRITE ? "w" : "-",
 		 SVA_TESTDEV_PROBE_LEVEL(entry), SVA_TESTDEV_PROBE_SHIFT(entry));
@@ -121,6 +121,16 @@ void prove_iotlb_within(const struct view *after)
 		   entry_text(after->iotlb), (unsigned long long)after->pte.desc);
 }
 
+static void tell_hits(const char *key, int hits)
+{
+	if (hits == TRACE_INLINED)
+		ktap_fact(key, "inlined");
+	else if (hits == TRACE_NOTRACE)
+		ktap_fact(key, "notrace");
+	else
+		ktap_fact(key, "%d", hits);
+}
+
 void prove_functions(const char * const *functions)
 {
 	static char key[64], names[256];
@@ -130,11 +140,9 @@ void prove_functions(const char * const *functions)
 		int hits = trace_hits(*functions);
 
 		snprintf(key, sizeof(key), "hits_%s", *functions);
-		if (hits == TRACE_INLINED) {
-			ktap_fact(key, "inlined");
+		tell_hits(key, hits);
+		if (hits < 0)
 			continue;
-		}
-		ktap_fact(key, "%d", hits);
 		known++;
 		ran += hits > 0;
 		used += snprintf(names + used, sizeof(names) - used, " %s",
@@ -152,8 +160,8 @@ void tell_window(const struct window *window, const struct sva_testdev_dma *dma)
 	ktap_fact("retries", "%u", dma->retries);
 	ktap_fact("max_stalls", "%u", dma_max_stalls);
 	ktap_fact("tlbi", "%llu", (unsigned long long)(a->tlbi - b->tlbi));
-	ktap_fact("notifier_calls", "%d", trace_notified());
-	ktap_fact("notifier_calls_elsewhere", "%d", trace_notified_elsewhere());
+	tell_hits("notifier_calls", trace_hits("notifier"));
+	tell_hits("notifier_calls_elsewhere", trace_elsewhere("notifier"));
 	ktap_fact("resumes", "%llu", (unsigned long long)(a->resumes - b->resumes));
 	ktap_fact("evictions", "%llu",
 		  (unsigned long long)(a->full_flushes - b->full_flushes));

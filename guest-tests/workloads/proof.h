@@ -31,7 +31,7 @@ static inline bool pte_writable(const struct sva_testdev_pte *pte)
 /* Frame of the page or block, in units of the kernel's pages; 0 when invalid. */
 uint64_t pte_pfn(const struct sva_testdev_pte *pte);
 
-/* An entry in words, in a buffer of its own each time. */
+/* An entry as one word, in a buffer of its own each time. */
 const char *entry_text(uint32_t entry);
 
 /* Page table and IOTLB at one moment. */

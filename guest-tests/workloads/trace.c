@@ -36,7 +36,7 @@ struct probe {
 	const char *symbols[4];	/* the first that exists, over the releases */
 	const char *arguments;
 	enum scope scope;
-	bool set;
+	bool set, notrace;
 	int hits, elsewhere;
 };
 
@@ -105,10 +105,13 @@ static bool set_symbol(const struct probe *probe, const char *symbol,
 }
 
 /*
+ * EINVAL: functions declared inline are notrace, and the kernel refuses them
+ * unless it has CONFIG_KPROBE_EVENTS_ON_NOTRACE.
+ *
  * A static function may have been cloned by the compiler. Its arguments are then
  * no longer where they were, so only those are tried whose arguments do not count.
  */
-static bool set_probe(const struct probe *probe)
+static bool set_probe(struct probe *probe)
 {
 	static const char * const clones[] = { ".isra.0", ".constprop.0" };
 	size_t i;
@@ -116,6 +119,9 @@ static bool set_probe(const struct probe *probe)
 	if (!probe->symbols[0]) {
 		if (set_symbol(probe, probe->name, ""))
 			return true;
+		probe->notrace = errno == EINVAL;
+		if (probe->notrace)
+			return false;
 		for (i = 0; i < ARRAY_SIZE(clones); i++)
 			if (set_symbol(probe, probe->name, clones[i]))
 				return true;
@@ -147,11 +153,16 @@ static void set_probes(int state)
 	if (!write_file(INSTANCE "/buffer_size_kb", 0, "256"))
 		die_errno(INSTANCE "/buffer_size_kb");
 	for (i = 0; i < NR_PROBES; i++) {
-		if (!set_probe(&probes[i]))
+		struct probe *probe = &probes[i];
+
+		if (set_probe(probe)) {
+			if (!enable_probe(probe))
+				die_errno(EVENTS "/%s", probe->name);
+		} else if (!probe->notrace) {
 			continue;
-		if (!enable_probe(&probes[i]))
-			die_errno(EVENTS "/%s", probes[i].name);
-		if (dprintf(state, "%s\n", probes[i].name) < 0)
+		}
+		if (dprintf(state, "%s%s\n", probe->notrace ? "!" : "",
+			    probe->name) < 0)
 			die_errno(STATE);
 	}
 	/* The last line: whoever finds it need not look for probes any more. */
@@ -159,7 +170,7 @@ static void set_probes(int state)
 		die_errno(STATE);
 }
 
-/* Names of the probes that are set, as the process that set them noted. */
+/* Names of the probes that are set (those with a "!" could not be), as noted. */
 static bool read_state(int state)
 {
 	ssize_t length = pread(state, buffer, sizeof(buffer) - 1, 0);
@@ -176,6 +187,8 @@ static bool read_state(int state)
 		for (i = 0; i < NR_PROBES; i++)
 			if (!strcmp(line, probes[i].name))
 				probes[i].set = true;
+			else if (*line == '!' && !strcmp(line + 1, probes[i].name))
+				probes[i].notrace = true;
 	}
 	return false;
 }
@@ -317,15 +330,14 @@ int trace_hits(const char *function)
 {
 	const struct probe *probe = find(function);
 
-	return probe->set ? probe->hits : TRACE_INLINED;
+	if (probe->set)
+		return probe->hits;
+	return probe->notrace ? TRACE_NOTRACE : TRACE_INLINED;
 }
 
-int trace_notified(void)
+int trace_elsewhere(const char *function)
 {
-	return trace_hits("notifier");
-}
+	const struct probe *probe = find(function);
 
-int trace_notified_elsewhere(void)
-{
-	return find("notifier")->elsewhere;
+	return probe->set ? probe->elsewhere : TRACE_INLINED;
 }

@@ -12,7 +12,9 @@
 
 #include <stddef.h>
 
-#define TRACE_INLINED	(-1)	/* no function of that name: nothing to count */
+/* Instead of a count: */
+#define TRACE_INLINED	(-1)	/* the kernel has no function of that name */
+#define TRACE_NOTRACE	(-2)	/* it has, but lets nobody probe it */
 
 /* Set the probes, unless that has been done. */
 void trace_prepare(void);
@@ -24,13 +26,13 @@ void trace_close(void);
 /*
  * How often a function ran for [start, start + size) between the two. Functions
  * that are told the address are counted for that range alone, others for the
- * process and the page-fault workers.
+ * process and the page-fault workers. "notifier" is the SMMU driver's callback,
+ * whatever its name.
  */
 void trace_count(const void *start, size_t size);
 int trace_hits(const char *function);
 
-/* The same for the SMMU driver's notifier callback, for other ranges too. */
-int trace_notified(void);
-int trace_notified_elsewhere(void);
+/* For functions that are told an address: how often for other ranges. */
+int trace_elsewhere(const char *function);
 
 #endif

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Build what a guest boots besides its kernel: an initramfs of Debian arm64 packages and our workloads, and a disk.
+"""Build what a guest boots besides its kernel: an initramfs of Debian packages and our workloads, and a disk.
 
 No root is needed. The same packages and sources give the same initramfs but for the two SSH keys, which are made
 once for each cache entry: the client's, which the guest accepts, and the host's, which the client pins.
@@ -195,9 +195,7 @@ def _compile(sources: Path, folder: Path, sandbox: Sandbox, on_output: OnOutput)
         return (Path(out) / "workloads").read_bytes()
 
 
-def _package_files(
-    debian: DebianRoot, packages: Iterable[DebianPackage], on_output: OnOutput
-) -> dict[str, bytes]:
+def _package_files(debian: DebianRoot, packages: Iterable[DebianPackage], on_output: OnOutput) -> dict[str, bytes]:
     """Path in the guest -> content."""
     files: dict[str, bytes] = {}
     for package in packages:
@@ -210,7 +208,7 @@ def _package_files(
 
 
 def unpack(package: Path, wanted: Iterable[str]) -> dict[str, bytes]:
-    """Content of files of a ``.deb``; symbolic links in it are followed. InfrastructureError when one is missing."""
+    """Content of files of a ``.deb``, symbolic links in it followed; InfrastructureError when one is missing."""
     done = subprocess.run(["dpkg-deb", "--fsys-tarfile", str(package)], capture_output=True, check=False)
     if done.returncode:
         raise InfrastructureError(f"{package.name}: cannot be unpacked", detail=_text(done.stderr))
