@@ -31,6 +31,8 @@ MAX_BYTES = 32 << 20
 _MAX_LINES = 1_000_000
 _GZIP = b"\x1f\x8b"
 _BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+_HTML = (b"<!doctype html", b"<html", b"<?xml")
+_PAGE_START = 1000
 _UTF8_BOM = b"\xef\xbb\xbf"
 
 
@@ -91,7 +93,8 @@ class _Found:
         data = _load(path, limit)
         self.size = len(data)
         self.lines: list[Line] = split_lines(data)
-        self.messages: tuple[Message, ...] = messages(self.lines, self.name)
+        page = data[:_PAGE_START].lstrip().lower().startswith(_HTML)
+        self.messages: tuple[Message, ...] = () if page else messages(self.lines, self.name)
         self.candidates: list[Candidate] = []
         self.others: list[Head] = []
         for message in self.messages:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from harness.sources import patch_path
-from harness.sources.patch_hunk import HUNK, WRAP, Cursor, Hunk, read_hunks
+from harness.sources.patch_hunk import WRAP, Cursor, Hunk, read_hunks
 from harness.sources.patch_path import DEV_NULL, NameProblem
 from harness.sources.patch_text import Line
 
@@ -100,7 +100,7 @@ class _Reader(Cursor):
                 start = start if files else begin
                 files.append(found)
                 continue
-            if HUNK.match(data):
+            if data.startswith(b"@@ -"):
                 if files:
                     raise self.damaged("a hunk that follows no file name and no other hunk")
                 orphan = orphan or self.number
@@ -187,9 +187,7 @@ class _Reader(Cursor):
         header.old, header.old_epoch = patch_path.from_marker((self.peek() or b"")[4:])
         header.new, header.new_epoch = patch_path.from_marker((self.peek(1) or b"")[4:])
         self.at += 2
-        if not HUNK.match(self.peek() or b""):
-            if (self.peek() or b"").startswith(b"@@"):
-                raise self.damaged("a hunk header that cannot be read: the line is damaged")
+        if not (self.peek() or b"").startswith(b"@@"):
             raise self.damaged("no hunk after the file names: the patch is cut short")
 
 

@@ -91,6 +91,8 @@ def read_hunks(cursor: Cursor) -> tuple[Hunk, ...]:
         after = old_first + hunk.old_count
         delta += hunk.new_count - hunk.old_count
         hunks.append(hunk)
+    if (cursor.peek() or b"").startswith(b"@@"):
+        raise cursor.damaged("a hunk header that cannot be read: the line is damaged")
     return tuple(hunks)
 
 
@@ -137,9 +139,7 @@ def _body_line(cursor: Cursor, header: int, left: dict[bytes, int]) -> Line:
     data = data or b" "
     uses = {b" ": (b"-", b"+"), b"-": (b"-",), b"+": (b"+",)}.get(data[:1])
     if uses is None:
-        raise cursor.damaged(
-            f"not a line of a diff, so the mail was wrapped, mangled or cut: {missing}", shown=data
-        )
+        raise cursor.damaged(f"not a line of a diff: the mail was wrapped, mangled or cut; {missing}", shown=data)
     for side in uses:
         left[side] -= 1
         if left[side] < 0:

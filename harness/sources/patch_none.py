@@ -15,7 +15,10 @@ from harness.sources.patch_text import Line, damaged, printable
 
 _QUOTE = re.compile(rb"[ \t]*(?:[>|] ?)+")
 _FLAT = re.compile(rb"\S {1,8}>{1,8} |\S {1,8}diff --git |\S {1,8}Message-ID: |\S {1,8}Subject: ")
-_LONG = 2000
+_FLAT = re.compile(rb"\S {1,8}(?:>{1,8} |diff --git |Message-ID: |Subject: )")
+_FAR = 100_000
+_LONG = 998
+"""The longest line of a mail (RFC 5322, section 2.1.1)."""
 _FAR = 100_000
 _WAY_OUT = "give the raw mail (lore's `raw` or `mbox.gz` link), an mbox, or the output of `git format-patch`"
 
@@ -32,9 +35,7 @@ def no_patch(found: Sequence[Message], lines: Sequence[Line], name: str) -> Patc
 def _evidence(lines: Sequence[Line]) -> tuple[int, str]:
     """Line, and what stands in a patch's place."""
     for line in lines:
-        if len(line.data) > _LONG and re.search(
-            rb"\S\s+>+ |\S\s+diff --git |Message-ID: .{1,300} Date: ", line.data
-        ):
+        if len(line.data) > _LONG and _FLAT.search(line.data[:_FAR]):
             return line.number, f"the text has lost its line ends ({len(line.data)} characters in this one)"
     for line in lines:
         if line.data[:40].lower().startswith((b"content-type: text/html", b"<!doctype html", b"<html")):
@@ -50,9 +51,9 @@ def _evidence(lines: Sequence[Line]) -> tuple[int, str]:
         return marked[0], "it only quotes lines of a patch, from this line on"
     if at := next((number for number, data in inner if SUMMARY.match(data)), 0):
         return at, "it quotes the message and the diffstat of a patch, but not its diff"
-    if at := next((line.number for line in lines if SUMMARY.match(line.data)), 0):
-        return at, "it has a diffstat, but no diff"
     for line in lines:
         if HUNK.match(line.data.strip()) or line.data.strip().startswith(b"diff --git "):
             return line.number, f"its diff is indented: {printable(line.data, 60)}"
+    if at := next((line.number for line in lines if SUMMARY.match(line.data)), 0):
+        return at, "it has a diffstat, but no diff"
     return lines[0].number, "there is no diff in it"

@@ -110,7 +110,7 @@ def _members(same: Sequence[Candidate], name: str) -> tuple[list[Candidate], str
     if len(totals) > 1:
         shown = " and ".join(f"one of {total}" for total in totals)
         raise PatchError(f"{printable(name)}: several series in it, {shown}. Way out: give one of them")
-    loose = _unique([c for c in same if not c.head.total], lambda c: c.message.message_id or c.head.subject)
+    loose = _unique([c for c in same if not c.head.total], lambda c: c.message.message_id)
     if not totals:
         return loose, "", []
     numbered = _unique([c for c in same if c.head.total], lambda c: str(c.head.number))
@@ -124,8 +124,11 @@ def _members(same: Sequence[Candidate], name: str) -> tuple[list[Candidate], str
 def _unique(same: Sequence[Candidate], key: Callable[[Candidate], str]) -> list[Candidate]:
     """Without copies: one mail that came through two lists, or was sent again. PatchError if copies differ."""
     found: dict[str, Candidate] = {}
+    diffs: dict[bytes, str] = {}
     for at, one in enumerate(same):
         by = key(one) or f"no. {at}"
+        if one.diff is not None:
+            by = diffs.setdefault(render(one.diff.files), by)
         first = found.setdefault(by, one)
         if first.diff is None:
             found[by] = one
