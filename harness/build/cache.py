@@ -119,6 +119,11 @@ class Cache:
                 raise
         return entry
 
+    def remove(self, room: str, key: str) -> None:
+        """Remove an entry, if it is there."""
+        with self.lock(f"{room}-{key}"), self._disk_errors():
+            _remove(self._entry(room, key))
+
     def entries(self, room: str) -> list[Path]:
         """All entries of a room, unchecked, sorted by key."""
         return sorted(manifest.parent for manifest in (self.root / room).glob(f"[!.]*/{MANIFEST}"))

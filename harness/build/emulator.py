@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Build the patched QEMU in the sandbox, at constant paths, cached by content of all that goes in.
 
-An entry keeps its build tree. When only our own changes differ from an earlier entry of the same source, options
-and toolchain, that tree is copied and ninja rebuilds what depends on the changed files.
+The newest build tree of each source, set of options and toolchain (a "family") is kept beside the binaries. When
+only our own changes differ from it, it is copied, and ninja rebuilds what depends on the changed files.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ BINARY = "qemu-system-aarch64"
 
 _RECIPE = 1
 _ROOM = "emulators"
+_TREES_ROOM = "emulator-trees"
 _TOOLS_ROOM = "emulator-tools"
 _SOURCE = "/build/qemu"
 _BUILD = "/build/qemu-build"
@@ -37,6 +38,7 @@ _TOOLS = "/build/tools"
 _NEED_GIB = 2.0
 _PYTHON = "/usr/bin/python3"
 _LOCKED = Path(__file__).with_name("emulator-tools.txt")
+_TIMES = "source-times.json"
 _CONFIGURED_BY = ("configure", "pythondeps.toml", "python/scripts/mkvenv.py")
 """Files that ninja does not know it depends on: when one changes, the build starts anew."""
 
@@ -66,7 +68,9 @@ def build(
 
     def maker(folder: Path) -> None:
         need_space(cache.root, _NEED_GIB, "building QEMU")
-        _make(folder, source, changes, family, cache, sandbox, jobs or os.cpu_count() or 1, tell)
+        with cache.lock(f"emulator-{family}", waiting="waiting: another process builds QEMU"):
+            _make(folder, source, changes, family, cache, sandbox, jobs or os.cpu_count() or 1, tell)
+            _keep_tree(folder, family, key, cache)
 
     entry = cache.make(_ROOM, key, maker)
     facts = json.loads((entry / "build.json").read_text(encoding="utf-8"))
@@ -112,11 +116,9 @@ def _make(
     version = _run(sandbox, [f"{_BUILD}/{BINARY}", "--version"], binds, log, tell)[0]
     shutil.copy2(folder / "build" / BINARY, folder / BINARY)
     shutil.rmtree(tree)
-    (folder / "source-times.json").write_text(json.dumps(times), encoding="utf-8")
+    (folder / _TIMES).write_text(json.dumps({"family": family, "files": times}), encoding="utf-8")
     facts = {
         "version": version,
-        "family": family,
-        "finished": time.time(),
         "seconds": round(time.monotonic() - started, 1),
         "objects": sum("Compiling C object" in line for line in lines),
         "warnings": list(compile_log.warnings(lines)),
@@ -124,22 +126,34 @@ def _make(
     (folder / "build.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 
+def _keep_tree(folder: Path, family: str, key: str, cache: Cache) -> None:
+    """Move the build tree out of the binary's entry, and drop the one that it came from."""
+
+    def move(tree: Path) -> None:
+        (folder / "build").rename(tree / "build")
+        (folder / _TIMES).rename(tree / _TIMES)
+
+    older = _relative(cache, family)
+    cache.make(_TREES_ROOM, key, move)
+    shutil.rmtree(folder / "build", ignore_errors=True)
+    (folder / _TIMES).unlink(missing_ok=True)
+    if older is not None and older.name != key:
+        cache.remove(_TREES_ROOM, older.name)
+
+
 def _relative(cache: Cache, family: str) -> Path | None:
-    """The newest entry that differs in our own changes only."""
-    found: list[tuple[float, Path]] = []
-    for entry in cache.entries(_ROOM):
-        facts = json.loads((entry / "build.json").read_text(encoding="utf-8"))
-        if facts["family"] == family:
-            found.append((facts["finished"], entry))
-    newest = max(found, default=None)
-    return cache.get(_ROOM, newest[1].name) if newest else None
+    """The build tree that differs in our own changes only, if there is one."""
+    for entry in cache.entries(_TREES_ROOM):
+        if json.loads((entry / _TIMES).read_text(encoding="utf-8"))["family"] == family:
+            return cache.get(_TREES_ROOM, entry.name)
+    return None
 
 
 def _times(entry: Path | None) -> dict[str, tuple[str, int]]:
-    """The source files of an entry: path -> SHA-256 and modification time."""
+    """The source files of a build tree: path -> SHA-256 and modification time."""
     if entry is None:
         return {}
-    known = json.loads((entry / "source-times.json").read_text(encoding="utf-8"))
+    known = json.loads((entry / _TIMES).read_text(encoding="utf-8"))["files"]
     return {name: (sha256, time_ns) for name, (sha256, time_ns) in known.items()}
 
 

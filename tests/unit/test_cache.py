@@ -50,6 +50,13 @@ def test_make_then_get(cache: Cache) -> None:
     assert cache.entries("room") == [entry]
 
 
+def test_remove(cache: Cache) -> None:
+    cache.make("room", "k", _two_files)
+    cache.remove("room", "k")
+    cache.remove("room", "k")
+    assert cache.get("room", "k") is None and cache.entries("room") == []
+
+
 def test_made_once(cache: Cache) -> None:
     cache.make("room", "k", _two_files)
     cache.make("room", "k", lambda folder: pytest.fail("made twice"))

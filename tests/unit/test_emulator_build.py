@@ -168,8 +168,10 @@ def test_a_change_of_ours_rebuilds_what_it_touches(
     second = shop.build()
     assert second.key != first.key and not shop.configured()
     assert shop.compiled() == objects
-    for entry in shop.cache.entries("emulators"):
-        assert shop.cache.verify("emulators", entry.name) == []
+    for room, count in (("emulators", 2), ("emulator-trees", 1)):
+        entries = shop.cache.entries(room)
+        assert len(entries) == count
+        assert not [fault for entry in entries for fault in shop.cache.verify(room, entry.name)]
 
 
 def test_undone_change_is_found_again_and_a_third_builds_on_the_newest(shop: Shop) -> None:
