@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Real parts for tests with guests: emulator, guest image and kernels from the cache, made when they are not there."""
+"""Real parts for tests with guests: emulator, guest image, kernels; from the cache, or made when not there."""
 
 from __future__ import annotations
 
