@@ -50,9 +50,8 @@ def children() -> list[str]:
     found = []
     for task in Path("/proc/self/task").iterdir():
         for pid in (task / "children").read_text().split():
-            with open(f"/proc/{pid}/stat", "rb") as stat:
-                if b") Z " in stat.read():
-                    continue
+            if b") Z " in Path(f"/proc/{pid}/stat").read_bytes():
+                continue
             found.append(Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
     return found
 
