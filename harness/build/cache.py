@@ -70,7 +70,7 @@ class Cache:
 
     def __init__(self, root: Path, *, notice: Notice | None = None) -> None:
         self.root = root
-        self._notice = notice or (lambda line: None)
+        self.notice = notice or (lambda line: None)
 
     def get(self, room: str, key: str) -> Path | None:
         """The entry, or None. A damaged one (file missing, or of another size) is removed, with a notice."""
@@ -84,7 +84,7 @@ class Cache:
             fault = _fault(entry) if entry.is_dir() else None
             if fault is None:
                 return entry if entry.is_dir() else None
-            self._notice(f"cache: {entry}: {fault}; removed, will be made again")
+            self.notice(f"cache: {entry}: {fault}; removed, will be made again")
             with self._disk_errors():
                 _remove(entry)
         return None
@@ -156,7 +156,7 @@ class Cache:
             try:
                 lock.acquire(timeout=_SAY_AFTER_SECONDS)
             except Timeout:
-                self._notice(waiting or f"waiting for another process that makes {name}")
+                self.notice(waiting or f"waiting for another process that makes {name}")
                 lock.acquire()
         try:
             yield

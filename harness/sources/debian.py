@@ -111,6 +111,7 @@ class DebianRoot:
         self._cache = cache
         self._notice = notice or (lambda line: None)
         self._fresh_seconds = fresh_seconds
+        self._indexes: dict[tuple[str, str], list[str]] = {}
 
     def resolve(self, package: str, suites: Sequence[str], arch: str | None = None) -> DebianPackage:
         """The highest version of a package over ``suites``; ``arch`` is the host's when None.
@@ -167,13 +168,16 @@ class DebianRoot:
 
     def _stanzas(self, package: str, suite: str, arch: str) -> list[dict[str, str]]:
         """Stanzas of a package in the suite's index; ``arch`` may be ``source``."""
-        root = self._root(suite, arch)
-        lists = sorted((root / "state" / "lists").glob("*_Sources*" if arch == "source" else "*_Packages*"))
-        stanzas: list[dict[str, str]] = []
-        for path in lists:
-            text = self._apt(root, [_HELPER, "cat-file", str(path)], f"cannot read {path.name}")
-            stanzas += parse_stanzas(text, package)
-        return stanzas
+        if (suite, arch) not in self._indexes:
+            root = self._root(suite, arch)
+            lists = sorted(
+                (root / "state" / "lists").glob("*_Sources*" if arch == "source" else "*_Packages*")
+            )
+            self._indexes[suite, arch] = [
+                self._apt(root, [_HELPER, "cat-file", str(path)], f"cannot read {path.name}")
+                for path in lists
+            ]
+        return [stanza for text in self._indexes[suite, arch] for stanza in parse_stanzas(text, package)]
 
     def _file(self, suite: str, path: str, sha256: str, size: int) -> Path:
         name = Path(path).name
@@ -214,7 +218,7 @@ class DebianRoot:
                 self._notice(f"reading the index of Debian {suite} ({arch})")
                 self._apt(root, ["apt-get", "-q", "update"], f"the index of Debian {suite} cannot be had")
             except InfrastructureError as error:
-                if not stamp.exists() or _BAD_SIGNATURE.search(error.detail):
+                if not stamp.exists() or is_bad_signature(error):
                     raise
                 age = (time.time() - stamp.stat().st_mtime) / 3600
                 self._notice(f"{error.message}; going on with the one of {age:.0f} hours ago")
@@ -229,6 +233,11 @@ class DebianRoot:
         """Run an apt program on a private root. The host's own settings (proxies, certificates) stay in force."""
         command = [argv[0], "-c", str(root / "apt.conf"), *argv[1:]]
         return _run(command, failure)
+
+
+def is_bad_signature(error: InfrastructureError) -> bool:
+    """Whether an archive was refused for its signature: never a reason to go on with something else."""
+    return _BAD_SIGNATURE.search(error.detail) is not None
 
 
 def parse_stanzas(text: str, package: str) -> list[dict[str, str]]:

@@ -15,7 +15,7 @@ from harness.layout import project
 from harness.model import Kernel
 from harness.sources import archive, datafile, git
 from harness.sources.archive import Label
-from harness.sources.debian import DebianPackage, DebianRoot
+from harness.sources.debian import DebianPackage, DebianRoot, is_bad_signature
 
 _DEPENDENCY = re.compile(r"\b(linux-source-\d+\.\d+)\b")
 
@@ -114,6 +114,18 @@ def _kernel(name: str, label: Label, tree: Path) -> Kernel:
 
 
 def _from_debian(name: str, row: SeriesRow, cache: Cache, debian: DebianRoot, sandbox: Sandbox) -> Kernel:
+    try:
+        return _current(name, row, cache, debian, sandbox)
+    except InfrastructureError as error:
+        known = [kernel for kernel in cached(cache=cache) if kernel.name == name]
+        if not known or is_bad_signature(error):
+            raise
+        newest = max(known, key=lambda kernel: [int(number) for number in re.findall(r"\d+", kernel.version)])
+        cache.notice(f"{error.message}; going on with what the cache has: {newest.origin}")
+        return newest
+
+
+def _current(name: str, row: SeriesRow, cache: Cache, debian: DebianRoot, sandbox: Sandbox) -> Kernel:
     package = _package(row, debian)
     origin = f"Debian {package.name} {package.version} ({package.suite}), sha256:{package.sha256}"
     label = Label(name, origin, package.sha256)

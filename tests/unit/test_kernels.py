@@ -99,6 +99,41 @@ def test_metapackage_that_leads_nowhere(cache: Cache, debian: FakeDebian, table:
         kernels.resolve("newest", cache=cache, debian=debian, table=table)
 
 
+class Offline(FakeDebian):
+    """Nothing can be had any more."""
+
+    detail = "E: Could not resolve"
+
+    def resolve(self, package: str, suites: Sequence[str], arch: str | None = None) -> DebianPackage:
+        raise InfrastructureError("the index of Debian bookworm cannot be had", detail=self.detail)
+
+
+def test_without_network_the_cache_serves(
+    tmp_path: Path, debian: FakeDebian, table: kernels.KernelTable
+) -> None:
+    notices: list[str] = []
+    cache = Cache(tmp_path / "cache", notice=notices.append)
+    offline = Offline(cache, debian.deb)
+    with pytest.raises(InfrastructureError, match="cannot be had"):
+        kernels.resolve("6.1", cache=cache, debian=offline, table=table)
+    found = kernels.resolve("6.1", cache=cache, debian=debian, table=table)
+    assert notices == []
+    assert kernels.resolve("6.1", cache=cache, debian=offline, table=table) == found
+    assert len(notices) == 1 and "going on with what the cache has: Debian linux-source-6.1" in notices[0]
+    with pytest.raises(InfrastructureError):
+        kernels.resolve("newest", cache=cache, debian=offline, table=table)
+
+
+def test_bad_signature_is_never_passed_over(
+    cache: Cache, debian: FakeDebian, table: kernels.KernelTable
+) -> None:
+    kernels.resolve("6.1", cache=cache, debian=debian, table=table)
+    offline = Offline(cache, debian.deb)
+    offline.detail = "W: GPG error: NO_PUBKEY 123"
+    with pytest.raises(InfrastructureError, match="cannot be had"):
+        kernels.resolve("6.1", cache=cache, debian=offline, table=table)
+
+
 def test_folder_tarball_and_repository(
     cache: Cache, debian: FakeDebian, table: kernels.KernelTable, tree: Path, tmp_path: Path
 ) -> None:
