@@ -44,6 +44,8 @@ def qemu(spec: GuestSpec, wiring: Wiring) -> list[str]:
         *("-nodefaults", "-no-user-config", "-display", "none"),
         *("-sandbox", _SANDBOX),
         *("-action", _ACTIONS),
+        # Nothing runs, and so nothing is missed, until QMP listens and says `cont`.
+        "-S",
         *("-chardev", f"socket,id=qmp,fd={wiring.qmp}", "-mon", "chardev=qmp,mode=control"),
         *("-chardev", f"socket,id=console,fd={wiring.console}", "-serial", "chardev:console"),
         *machine(spec, wiring.initramfs),

@@ -88,8 +88,9 @@ class Guest:
             self._start()
             self._watch("boot", self.spec.deadlines.boot, lambda: self._console.seen("ready") is not None)
             self.timings.ready = self._elapsed()
-            deadline = self.spec.deadlines.connect
-            self._attend("SSH connect", lambda: self._ssh.connect(self.port, deadline), deadline)
+            # SSH goes on trying for longer than that: a guest that is not to be reached is examined.
+            bound = self.spec.deadlines.connect
+            self._attend("SSH connect", lambda: self._ssh.connect(self.port, 2 * bound), bound)
             self.timings.connected = self._elapsed()
         except BaseException:
             self._conclude()
@@ -184,6 +185,7 @@ class Guest:
         self._console.start()
         try:
             self._qmp.connect(self.spec.deadlines.start)
+            self._qmp.execute("cont", deadline=self.spec.deadlines.qmp)
             forwards = self._qmp.hmp("info usernet", deadline=self.spec.deadlines.qmp)
         except GuestError as error:
             self._process.wait(_EXPLAIN_SECONDS)

@@ -161,6 +161,8 @@ class Qmp:
     async def _end(self) -> None:
         if self._collector is not None:
             self._collector.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._collector
         if self._client is not None:
             await self._client.disconnect()
 

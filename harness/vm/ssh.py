@@ -44,9 +44,7 @@ _CLOSE_SECONDS = 5.0
 class Ssh:
     """A session with the guest's SSH server behind a forwarded port of the loopback interface."""
 
-    def __init__(
-        self, *, client_key: Path, host_key: str, log: Path, on_progress: Callable[[], None]
-    ) -> None:
+    def __init__(self, *, client_key: Path, host_key: str, log: Path, on_progress: Callable[[], None]) -> None:
         self._client_key = client_key
         self._host_key = host_key
         self._progress = on_progress
@@ -70,10 +68,7 @@ class Ssh:
             except (paramiko.SSHException, OSError, EOFError) as error:
                 # QEMU accepts before the guest does: a server that is not there yet shows as a reset.
                 self._logger.info("no session: %s", _said(error))
-                if (
-                    isinstance(error, paramiko.AuthenticationException)
-                    or time.monotonic() + _RETRY_SECONDS >= end
-                ):
+                if isinstance(error, paramiko.AuthenticationException) or time.monotonic() + _RETRY_SECONDS >= end:
                     raise GuestError(f"no SSH session with the guest: {_said(error)}") from None
                 time.sleep(_RETRY_SECONDS)
 
@@ -94,16 +89,8 @@ class Ssh:
             if status < 0:
                 raise paramiko.SSHException("the connection was lost before the command ended")
         seconds = time.monotonic() - began
-        self._logger.info(
-            "%s: status %d, %.3f s, %d + %d bytes", command, status, seconds, out.size, err.size
-        )
+        self._logger.info("%s: status %d, %.3f s, %d + %d bytes", command, status, seconds, out.size, err.size)
         return CommandResult(status, out.text(), err.text(), seconds, out.truncated or err.truncated)
-
-    def start(self, argv: Sequence[str]) -> None:
-        """Start a command that will not live to give a status (``poweroff``)."""
-        with self._speaking(shlex.join(argv)), self._channel() as channel:
-            channel.exec_command(shlex.join(argv))
-            channel.status_event.wait()
 
     def put(self, source: Path, target: str) -> None:
         """Copy a file into the guest."""
@@ -250,4 +237,6 @@ class _Stream:
 
 
 def _said(error: Exception) -> str:
+    if isinstance(error, EOFError):
+        return "the connection was lost"
     return str(error) or type(error).__name__
