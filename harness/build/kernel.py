@@ -131,8 +131,7 @@ def _base(plan: _Plan) -> Path:
 
 def _patched(plan: _Plan, series: Series) -> tuple[Path, Touched | None]:
     """Entry of the patched variant, and what the series touches as it lies in that entry; None for nothing."""
-    plan.cache.root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="apply-", dir=plan.cache.root) as scratch:
+    with tempfile.TemporaryDirectory(prefix="faultloop-apply-") as scratch:
         applied = Path(scratch, "applied")
         applied.mkdir()
         result = patch_apply.apply(plan.kernel.tree, series, applied)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import threading
@@ -146,6 +147,21 @@ def test_ctrl_c_while_it_is_silent(tmp_path: Path) -> None:
         stack.callback(timer.join)
         Sandbox().run(_HEART, binds=[Bind(tmp_path, "/b", writable=True)])
     assert time.monotonic() - began < 5
+    assert not _beats(tmp_path / "heart")
+
+
+def _run_heart(folder: Path) -> None:
+    Sandbox().run(_HEART, binds=[Bind(folder, "/b", writable=True)])
+
+
+def test_a_killed_harness_takes_the_sandbox_with_it(tmp_path: Path) -> None:
+    harness = multiprocessing.get_context("fork").Process(target=_run_heart, args=(tmp_path,))
+    harness.start()
+    while not (tmp_path / "heart").exists():
+        time.sleep(0.01)
+    harness.kill()
+    harness.join()
+    time.sleep(0.1)
     assert not _beats(tmp_path / "heart")
 
 
