@@ -16,8 +16,7 @@ from harness.build.cache import Cache, free_bytes
 from harness.build.sandbox import Sandbox
 from harness.errors import ExitStatus, FaultloopError
 from harness.oracle.sva import PARANGE
-from harness.sources import catalogue, kernels
-from harness.sources.debian import DebianRoot
+from harness.sources import catalogue, debian, kernels
 
 _GIB = 1 << 30
 _NEED_DISK = 12.0
@@ -97,7 +96,7 @@ def _sources(cache: Cache) -> list[Finding]:
     known = kernels.cached(cache=cache)
     have = ", ".join(f"{k.name} ({k.version})" for k in known) or "none yet, fetched on first use"
     return [
-        _attempt("Debian mirror", lambda: DebianRoot(cache).describe()),
+        _attempt("Debian mirror", debian.mirror_origin),
         Finding("kernel sources in the cache", True, have),
     ]
 

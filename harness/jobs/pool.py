@@ -94,4 +94,7 @@ def _child(task: Task, theirs: Connection) -> None:
 
 
 def _interrupt(_signum: int, _frame: object) -> None:
+    """Unwind once: Ctrl-C reaches the whole process group, and SIGTERM follows from the parent."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt

@@ -315,6 +315,12 @@ def _write_root(root: Path, arch: str, sources: str) -> None:
     (root / "apt.conf").write_text(_APT_CONF.format(root=root, arch=arch), encoding="utf-8")
 
 
+def mirror_origin() -> str:
+    """Where the mirror's URL comes from, for `faultloop doctor`; InfrastructureError when there is none."""
+    _site("sid")
+    return "FAULTLOOP_DEBIAN_MIRROR" if os.environ.get("FAULTLOOP_DEBIAN_MIRROR") else "this host's apt configuration"
+
+
 def _site(suite: str) -> str:
     """URL of the archive with ``suite``: as ``FAULTLOOP_DEBIAN_MIRROR`` says, or as the host's apt has it."""
     security = bool(_SECURITY.fullmatch(suite))

@@ -65,6 +65,7 @@ def task(n):
         (folder / f"started-{n}").touch()
         time.sleep(60)
     finally:
+        time.sleep(0.5)
         (folder / f"cleaned-{n}").touch()
 def stop(number, frame):
     raise KeyboardInterrupt
@@ -79,12 +80,19 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_unwinds_every_task(tmp_path: Path, number: signal.Signals) -> None:
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path)], env={**os.environ, "PYTHONPATH": "."})
+@pytest.mark.parametrize("whole_group", [False, True])
+def test_an_interruption_unwinds_every_task(tmp_path: Path, number: signal.Signals, whole_group: bool) -> None:
+    """Also when it reaches the tasks twice: from the terminal, and from the parent that stops them."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(tmp_path)], env={**os.environ, "PYTHONPATH": "."}, start_new_session=True
+    )
     deadline = time.monotonic() + 30
     while len(list(tmp_path.glob("started-*"))) < 2:
         assert time.monotonic() < deadline, "tasks did not start"
         time.sleep(0.01)
-    process.send_signal(number)
+    if whole_group:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
     assert process.wait(30) == 7
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cleaned-1", "cleaned-2", "started-1", "started-2"]
