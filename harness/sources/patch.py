@@ -24,11 +24,10 @@ from harness.sources.patch_head import Head, parse_subject
 from harness.sources.patch_mail import Message, messages
 from harness.sources.patch_none import no_patch
 from harness.sources.patch_series import Candidate, candidate, choose
-from harness.sources.patch_text import Line, damaged, printable, split_lines
+from harness.sources.patch_text import MAX_LINES, Line, damaged, printable, split_lines
 
 MAX_BYTES = 32 << 20
 """Largest input: a kernel release as one patch is about 50 MiB, the largest series on a list below 2."""
-_MAX_LINES = 1_000_000
 _GZIP = b"\x1f\x8b"
 _BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _HTML = (b"<!doctype html", b"<html", b"<?xml")
@@ -122,13 +121,13 @@ def _load(path: Path, limit: int) -> bytes:
             raise PatchError(f"{name}: a damaged gzip file: {printable(str(error))}") from error
     if len(data) > limit:
         raise PatchError(f"{name}: larger than {MAX_BYTES >> 20} MiB, which no patch for review is")
-    if data.count(b"\n") > _MAX_LINES:
-        raise PatchError(f"{name}: more than {_MAX_LINES} lines, which no patch for review has")
+    if data.count(b"\n") > MAX_LINES:
+        raise PatchError(f"{name}: more than {MAX_LINES} lines, which no patch for review has")
+    data = data.removeprefix(_UTF8_BOM)
     if not data.strip():
         raise PatchError(f"{name}: empty. Way out: `git format-patch -1 --stdout > {name}`")
     if data[:2] in _BOMS:
         raise PatchError(f"{name}: UTF-16 text. Way out: `git format-patch -o FOLDER`, without a pipe")
-    data = data.removeprefix(_UTF8_BOM)
     if b"\0" in data:
         line = data.count(b"\n", 0, data.index(b"\0")) + 1
         raise damaged(str(path), line, "a NUL byte: this is a binary file, not a patch")

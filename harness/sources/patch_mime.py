@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.errors import HeaderParseError, MessageError
 
-from harness.sources.patch_text import Line, damaged, printable
+from harness.sources.patch_text import MAX_LINES, Line, damaged, printable
 
 _HEADER = re.compile(rb"([!-9;-~]{1,76}):(.*)$", re.DOTALL)
 _KNOWN = frozenset({
@@ -204,6 +204,8 @@ def _quoted_printable(body: Sequence[Line], name: str) -> tuple[list[Line], list
         if sure is None:
             return list(body), ["says quoted-printable, but was decoded before it was saved"]
         raise damaged(name, wrong.number, f"not quoted-printable, but line {sure.number} is: half decoded")
+    if sum(line.data.upper().count(b"=0A") for line in body) > MAX_LINES:
+        raise damaged(name, body[0].number, f"more than {MAX_LINES} encoded line ends, which no patch has")
     decoded: list[Line] = []
     joined, number = b"", 0
     for line in body:
@@ -227,6 +229,10 @@ def _base64(body: Sequence[Line], name: str) -> list[Line]:
         data = base64.b64decode(b"".join(pieces), validate=True)
     except (binascii.Error, ValueError):
         raise damaged(name, body[0].number, "the base64 text from here on is damaged or cut short") from None
+    if data.count(b"\n") > MAX_LINES:
+        raise damaged(
+            name, body[0].number, f"more than {MAX_LINES} lines in base64, which no patch for review has"
+        )
     decoded = []
     offset = 0
     for part in data.split(b"\n"):

@@ -42,8 +42,7 @@ def _evidence(lines: Sequence[Line]) -> tuple[int, str]:
             return line.number, "it is HTML"
         if line.data.startswith(b"\x1b["):
             return line.number, "it has colour codes; make it again with `git diff --no-color`"
-    quoted = [(line.number, _QUOTE.match(line.data), line.data) for line in lines]
-    inner = [(number, data[match.end() :]) for number, match, data in quoted if match and match.group().strip()]
+    inner = [(n, data[match.end() :]) for n, data in lines if (match := _QUOTE.match(data))]
     if at := next((number for number, data in inner if data.startswith(b"diff --git ") or HUNK.match(data)), 0):
         return at, "it only quotes hunks of a patch, from this line on, and quoted text is not taken for a patch"
     marked = [number for number, data in inner if data[:1] in {b"+", b"-"} and data.strip(b"+- ")]

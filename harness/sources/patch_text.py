@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 from harness.errors import PatchError
 
+MAX_LINES = 500_000
+"""Most lines of an input, before and after decoding: each costs memory, and no patch for review has so many."""
+
 
 class Line(NamedTuple):
     """One line of a text, without its line feed."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import os
 import re
@@ -88,7 +89,7 @@ def in_plain_sight(name: str) -> bool:
     return path.is_file() and path.suffix != ".gz" and b"base64\n" not in path.read_bytes()
 
 
-@pytest.mark.parametrize("name", filter(in_plain_sight, GOOD))
+@pytest.mark.parametrize("name", list(filter(in_plain_sight, GOOD)))
 def test_hunk_lines_are_those_of_the_users_file(name: str) -> None:
     path = DATA / "mails" / name
     series = patch.read(path)
@@ -100,6 +101,19 @@ def test_hunk_lines_are_those_of_the_users_file(name: str) -> None:
             assert lines[number - 1].split(b"@@")[0] == header.split(b"@@")[0]
             numbers = header.split(b"@@")[1].replace(b",1 ", b" ")
             assert lines[number - 1].split(b"@@")[1].replace(b",1 ", b" ") == numbers
+
+
+def test_hunk_lines_in_base64_are_those_of_the_encoded_text() -> None:
+    path = DATA / "mails" / "base64.eml"
+    raw = path.read_bytes().split(b"\n")
+    start = raw.index(b"") + 1
+    text = base64.b64decode(b"".join(raw[start:]))
+    headers = [match.start() for match in re.finditer(rb"(?m)^@@", text)]
+    (only,) = patch.read(path).patches
+    assert len(headers) == len(only.hunks)
+    for at, number in zip(headers, only.hunks, strict=True):
+        before = len(base64.b64decode(b"".join(raw[start : number - 1])))
+        assert before <= at < before + len(base64.b64decode(raw[number - 1]))
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -171,7 +185,33 @@ def test_files_too_large(tmp_path: Path) -> None:
     with pytest.raises(PatchError, match="larger than 32 MiB"):
         patch.read(path)
     path.write_bytes(b"\n" * 1_100_000)
-    with pytest.raises(PatchError, match="more than 1000000 lines"):
+    with pytest.raises(PatchError, match="more than 500000 lines"):
+        patch.read(path)
+
+
+def test_too_many_lines_in_an_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.eml"
+    head = b"From: a\nSubject: b\nContent-Transfer-Encoding: "
+    path.write_bytes(head + b"base64\n\n" + base64.b64encode(b"\n" * 600_000) + b"\n")
+    with pytest.raises(PatchError, match="more than 500000 lines in base64"):
+        patch.read(path)
+    path.write_bytes(head + b"quoted-printable\n\n" + b"=0a" * 600_000 + b"\n")
+    with pytest.raises(PatchError, match="more than 500000 encoded line ends"):
+        patch.read(path)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "From: a\nSubject: b\nContent-Type: message/rfc822\n\n",
+        "From: a\nSubject: b\nContent-Type: multipart/mixed; boundary={}\n\n--{}\n",
+    ],
+)
+def test_mails_in_mails_without_end(head: str, tmp_path: Path) -> None:
+    path = tmp_path / "deep.eml"
+    end = "".join(f"--{n}--\n" for n in reversed(range(2000)))
+    path.write_text("".join(head.format(n, n) for n in range(2000)) + "\n" + end)
+    with pytest.raises(PatchError, match="MIME parts nested too deeply"):
         patch.read(path)
 
 

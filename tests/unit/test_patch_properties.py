@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import os
-import quopri
 import shutil
 import subprocess
 import tempfile
@@ -88,7 +88,9 @@ def plain(diff: bytes) -> bytes:
 
 def quoted_printable(diff: bytes) -> bytes:
     head = b"Content-Type: text/plain; charset=UTF-8\nContent-Transfer-Encoding: quoted-printable\n\n"
-    return HEADER + head + quopri.encodestring(b"Why.\n---\n\n" + diff).replace(b"\r\n", b"=0D\n")
+    lines = (b"Why.\n---\n\n" + diff).split(b"\n")
+    # Line by line: as text, b2a_qp would drop a CR that belongs to a line.
+    return HEADER + head + b"\n".join(binascii.b2a_qp(line, istext=False) for line in lines)
 
 
 def base64_encoded(diff: bytes) -> bytes:
