@@ -71,15 +71,9 @@ def _place(
     if hunk is None:
         return line, f"the tree cannot take the change of {file.name}", ""
     name = f"hunk {hunk_number} of {len(file.hunks)} of {file.old}"
-    if _without_context(hunk):
-        return line, f"{name} has no lines of context (made with -U0); make it with the usual three", ""
     tree = [data for _, data in split_lines(content)]
     what, detail = _compare(hunk, tree, file.old, line)
     return line, f"{name}: {what}", detail
-
-
-def _without_context(hunk: Hunk) -> bool:
-    return not any(data.startswith(b" ") for _, data in hunk.body) and hunk.old_start > 1
 
 
 def _compare(hunk: Hunk, tree: Sequence[bytes], path: str, line: int) -> tuple[str, str]:

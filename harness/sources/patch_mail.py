@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.sources.patch_mime import Mail, Part, header_length, read_headers, read_mail
-from harness.sources.patch_text import Line, printable
+from harness.sources.patch_text import Line, damaged, printable
 from harness.sources.patch_undo import undo
 
 _FROM = re.compile(rb"From \S.{0,200}\d\d:\d\d(?::\d\d)?(?: \S{1,8})? (?:19|20)\d\d(?: [+-]\d{4})?\s*$")
@@ -150,6 +150,9 @@ def _page(lines: Sequence[Line], name: str) -> Message:
             found.setdefault(match.group(1).decode().lower(), match.group(2).decode("utf-8", "replace").strip())
         elif not title and (match := _PAGE_TITLE.match(data.strip())):
             title = match.group().decode("utf-8", "replace")
+    commits = [line.number for line in lines if _COMMIT.match(line.data)]
+    if len(commits) > 1:
+        raise damaged(name, commits[1], "several commits of `git log`; give the output of `git format-patch`")
     subject = found.get("subject", title) or found.get("description", "") or _commit_title(lines)
     author = found.get("from", found.get("author", ""))
     return _text(lines[0].number, subject, printable(author), lines, name, _message_id(found))

@@ -125,8 +125,14 @@ def test_missing_and_present_files(tmp_path: Path) -> None:
 
 def test_hunks_without_context_are_refused(tmp_path: Path) -> None:
     tree = tree_of(tmp_path, {"f": numbered(1, 9)})
-    with pytest.raises(PatchError, match=r"no lines of context \(made with -U0\)"):
-        patch_apply.check(tree, series_of(HEADER.format("f") + "@@ -5 +5 @@\n-line 5\n+new\n"))
+    for hunk in ("@@ -5 +5 @@\n-line 5\n+new\n", "@@ -5,0 +6 @@\n+new\n", "@@ -1,0 +2 @@\n+new\n"):
+        with pytest.raises(PatchError, match=r"x\.mbox:1:4: a hunk without lines of context"):
+            patch_apply.check(tree, series_of(HEADER.format("f") + hunk))
+    whole = f"@@ -1,9 +1 @@\n{''.join(f'-line {n}' + chr(10) for n in range(1, 10))}+new\n"
+    assert patch_apply.check(tree, series_of(HEADER.format("f") + whole))["f"] == b"new\n"
+    (tree / "f").write_text(numbered(1, 10))
+    with pytest.raises(PatchError):
+        patch_apply.check(tree, series_of(HEADER.format("f") + whole))
 
 
 def test_changed_blanks_are_named(tmp_path: Path) -> None:
