@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness.build import compile_log, emulator_source, toolchain
@@ -59,17 +60,20 @@ def build(
     UserError when ``FAULTLOOP_QEMU_SOURCE`` is at fault, InfrastructureError otherwise.
     """
     layout = layout or project()
-    tell = on_output or (lambda line: None)
     changes = emulator_source.read_changes(layout.qemu)
     versions = toolchain.emulator_versions()
     source = emulator_source.bring(cache, sandbox, sources)
     family = digest("emulator", _RECIPE, source.digest, list(changes.options), versions, file_sha256(_LOCKED))
     key = digest(family, changes.identity())
 
+    job = _Job(
+        source, changes, family, cache, sandbox, jobs or os.cpu_count() or 1, on_output or (lambda line: None)
+    )
+
     def maker(folder: Path) -> None:
         need_space(cache.root, _NEED_GIB, "building QEMU")
         with cache.lock(f"emulator-{family}", waiting="waiting: another process builds QEMU"):
-            _make(folder, source, changes, family, cache, sandbox, jobs or os.cpu_count() or 1, tell)
+            _make(job, folder)
             _keep_tree(folder, family, key, cache)
 
     entry = cache.make(_ROOM, key, maker)
@@ -77,46 +81,58 @@ def build(
     return Emulator(binary=entry / BINARY, key=key, version=facts["version"], origin=source.origin)
 
 
-def _make(
-    folder: Path,
-    source: QemuSource,
-    changes: Changes,
-    family: str,
-    cache: Cache,
-    sandbox: Sandbox,
-    jobs: int,
-    tell: OnOutput,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What goes into one build."""
+
+    source: QemuSource
+    changes: Changes
+    family: str
+    cache: Cache
+    sandbox: Sandbox
+    jobs: int
+    tell: OnOutput
+
+    def run(self, argv: list[str], binds: list[Bind], log: Path) -> list[str]:
+        """Run a command in the build folder; its lines. InfrastructureError with the compiler's when it fails."""
+        lines: list[str] = []
+
+        def on_line(line: str) -> None:
+            lines.append(line)
+            self.tell(line)
+
+        try:
+            self.sandbox.run(argv, binds=binds, cwd=_BUILD, on_output=on_line, log=log)
+        except CommandFailed as error:
+            name = Path(argv[0]).name
+            detail = compile_log.errors(lines)
+            raise InfrastructureError(f"QEMU cannot be built ({name} failed)", detail=detail) from error
+        return lines
+
+
+def _make(job: _Job, folder: Path) -> None:
     started = time.monotonic()
-    tree, tools = folder / "src", _tools(cache, tell)
-    emulator_source.lay_out(source, changes, tree, sandbox)
-    earlier = _relative(cache, family)
-    times = emulator_source.keep_times(tree, _times(earlier))
-    if earlier is not None and any(times.get(name) != _times(earlier).get(name) for name in _CONFIGURED_BY):
+    tree, build_tree, log = folder / "src", folder / "build", folder / "build.log"
+    tools = _tools(job.cache, job.tell)
+    emulator_source.lay_out(job.source, job.changes, tree, job.sandbox)
+    earlier = _relative(job.cache, job.family)
+    known = _times(earlier)
+    times = emulator_source.keep_times(tree, known)
+    if any(times.get(name) != known.get(name) for name in _CONFIGURED_BY):
         earlier = None
     if earlier is not None:
-        copy_tree(earlier / "build", folder / "build")
+        copy_tree(earlier / "build", build_tree)
     else:
-        (folder / "build").mkdir()
-    binds = [
-        Bind(tree, _SOURCE),
-        Bind(tools, _TOOLS),
-        Bind(folder / "build", _BUILD, writable=True),
-    ]
-    log = folder / "build.log"
+        build_tree.mkdir()
+    binds = [Bind(tree, _SOURCE), Bind(tools, _TOOLS), Bind(build_tree, _BUILD, writable=True)]
     if earlier is None:
-        argv = [
-            f"{_SOURCE}/configure",
-            f"--python={_TOOLS}/bin/python3",
-            "--ninja=/usr/bin/ninja",
-            *changes.options,
-        ]
-        _run(sandbox, argv, binds, log, tell)
-    lines = _run(sandbox, ["ninja", f"-j{jobs}", BINARY], binds, log, tell)
-    version = _run(sandbox, [f"{_BUILD}/{BINARY}", "--version"], binds, log, tell)[0]
-    shutil.copy2(folder / "build" / BINARY, folder / BINARY)
+        fixed = [f"--python={_TOOLS}/bin/python3", "--ninja=/usr/bin/ninja"]
+        job.run([f"{_SOURCE}/configure", *fixed, *job.changes.options], binds, log)
+    lines = job.run(["ninja", f"-j{job.jobs}", BINARY], binds, log)
+    version = job.run([f"{_BUILD}/{BINARY}", "--version"], binds, log)[0]
+    shutil.copy2(build_tree / BINARY, folder / BINARY)
     shutil.rmtree(tree)
-    (folder / _TIMES).write_text(json.dumps({"family": family, "files": times}), encoding="utf-8")
+    (folder / _TIMES).write_text(json.dumps({"family": job.family, "files": times}), encoding="utf-8")
     facts = {
         "version": version,
         "seconds": round(time.monotonic() - started, 1),
@@ -183,22 +199,6 @@ def _tools(cache: Cache, tell: OnOutput) -> Path:
         _host(argv, "meson cannot be installed for QEMU's build (pip could not fetch it)")
 
     return cache.make(_TOOLS_ROOM, key, maker) / "venv"
-
-
-def _run(sandbox: Sandbox, argv: list[str], binds: list[Bind], log: Path, tell: OnOutput) -> list[str]:
-    lines: list[str] = []
-
-    def on_line(line: str) -> None:
-        lines.append(line)
-        tell(line)
-
-    try:
-        sandbox.run(argv, binds=binds, cwd=_BUILD, on_output=on_line, log=log)
-    except CommandFailed as error:
-        raise InfrastructureError(
-            f"QEMU cannot be built ({Path(argv[0]).name} failed)", detail=compile_log.errors(lines)
-        ) from error
-    return lines
 
 
 def _host(argv: list[str], failure: str) -> None:

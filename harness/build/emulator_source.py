@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Mapping
@@ -21,6 +22,9 @@ _ROOM = "qemu-sources"
 _SUITE = "trixie"
 _VERSION = "1:10.0."
 _TREE = "tree"
+_ROMS = "roms"
+"""Sources of firmware: 270 of 410 MB, and not built."""
+_LEFT_OUT = (_ROMS, ".git")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +40,20 @@ class QemuSource:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What we do to QEMU: ``patches/qemu``."""
+    """What we do to QEMU: ``patches/qemu``, read once, so that what is built is what the key names."""
 
-    overlay: Mapping[str, Path]
+    overlay: Mapping[str, bytes]
     """Path in QEMU's tree -> our file."""
-    hooks: tuple[Path, ...]
-    """Patches, in order."""
+    hooks: Mapping[str, bytes]
+    """Name -> patch, in order."""
     options: tuple[str, ...]
     """Options of QEMU's configure."""
 
     def identity(self) -> list[object]:
         """What a cache key must hold of it."""
-        overlay = {name: file_sha256(path) for name, path in self.overlay.items()}
-        return [overlay, [file_sha256(path) for path in self.hooks], list(self.options)]
+        overlay = {name: hashlib.sha256(content).hexdigest() for name, content in self.overlay.items()}
+        hooks = [hashlib.sha256(content).hexdigest() for content in self.hooks.values()]
+        return [overlay, hooks, list(self.options)]
 
 
 def read_changes(folder: Path) -> Changes:
@@ -61,8 +66,10 @@ def read_changes(folder: Path) -> Changes:
     lines = [line.strip() for line in options.read_text(encoding="utf-8").splitlines()]
     top = folder / "overlay"
     return Changes(
-        overlay={p.relative_to(top).as_posix(): p for p in sorted(top.rglob("*")) if p.is_file()},
-        hooks=tuple(sorted(folder.glob("[0-9]*.patch"))),
+        overlay={
+            p.relative_to(top).as_posix(): p.read_bytes() for p in sorted(top.rglob("*")) if p.is_file()
+        },
+        hooks={p.name: p.read_bytes() for p in sorted(folder.glob("[0-9]*.patch"))},
         options=tuple(line for line in lines if line and not line.startswith("#")),
     )
 
@@ -90,13 +97,18 @@ def bring(cache: Cache, sandbox: Sandbox, debian: DebianRoot) -> QemuSource:
 
 def lay_out(source: QemuSource, changes: Changes, tree: Path, sandbox: Sandbox) -> None:
     """Copy the source to ``tree`` with overlay and hooks on it; the error names the patch that does not apply."""
-    copy_tree(source.tree, tree)
-    for name, path in changes.overlay.items():
+    tree.mkdir()
+    for item in source.tree.iterdir():
+        if item.name not in _LEFT_OUT:
+            copy_tree(item, tree / item.name)
+    for name, content in changes.overlay.items():
         if os.path.lexists(tree / name):
             raise _wrong(source, f"patches/qemu/overlay/{name}: QEMU has a file of that name; rename ours")
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, tree / name)
-    for hook in changes.hooks:
+        (tree / name).write_bytes(content)
+    for name, content in changes.hooks.items():
+        hook = tree.parent / "hook.patch"
+        hook.write_bytes(content)
         argv = [
             "patch",
             "-p1",
@@ -111,8 +123,9 @@ def lay_out(source: QemuSource, changes: Changes, tree: Path, sandbox: Sandbox) 
         try:
             sandbox.run(argv, binds=binds, cwd="/build/qemu")
         except CommandFailed as error:
-            message = f"patches/qemu/{hook.name} does not apply to QEMU {version(tree)} ({source.origin})"
+            message = f"patches/qemu/{name} does not apply to QEMU {version(tree)} ({source.origin})"
             raise _wrong(source, message, error.detail) from error
+        hook.unlink()
 
 
 def version(tree: Path) -> str:
@@ -145,6 +158,7 @@ def keep_times(tree: Path, known: Mapping[str, tuple[str, int]]) -> dict[str, tu
 def _unpacked(tarball: Path, sha256: str, cache: Cache, sandbox: Sandbox) -> Path:
     def fill(folder: Path) -> None:
         unpack(tarball, folder / _TREE, sandbox)
+        shutil.rmtree(folder / _TREE / _ROMS, ignore_errors=True)
         _require_qemu(folder / _TREE, tarball.name)
 
     return cache.make(_ROOM, sha256, fill) / _TREE

@@ -8,6 +8,7 @@ need. The driver is an entry of its own, so that a change in it does not rebuild
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -196,19 +197,21 @@ def _compile(plan: _Plan, folder: Path, source: Sequence[Bind], *, configured: b
 
 def _driver(plan: _Plan, entry: Path, touched: Touched | None, sources: Path) -> Path:
     """Entry of the guest driver for the kernel in ``entry``."""
-    files = {p.relative_to(sources).as_posix(): p for p in sorted(sources.rglob("*")) if _is_source(p)}
+    files = {
+        p.relative_to(sources).as_posix(): p.read_bytes() for p in sorted(sources.rglob("*")) if _is_source(p)
+    }
     if not {"Makefile", "Kbuild"}.intersection(files):
         raise InfrastructureError(
             f"{sources}: the guest driver's sources are not there (no Makefile, no Kbuild)"
         )
-    identity = {name: file_sha256(path) for name, path in files.items()}
+    identity = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     key = digest("driver", _RECIPE, entry.name, identity)
 
     def maker(folder: Path) -> None:
         work = folder / "work"
-        for name, path in files.items():
+        for name, content in files.items():
             (work / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, work / name)
+            (work / name).write_bytes(content)
         source = mounts(plan.kernel.tree, touched, folder, 0.0)
         binds = [*source, Bind(entry / "out", _OUT), Bind(work, _DRIVER, writable=True)]
         what = "build the guest driver for" if touched else "build the guest driver for the unpatched"

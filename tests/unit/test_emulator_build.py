@@ -140,6 +140,17 @@ def test_built_with_overlay_hooks_and_options(shop: Shop) -> None:
     assert facts["objects"] == 3
 
 
+def test_firmware_sources_are_left_out(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    (shop.tree / "roms").mkdir()
+    (shop.tree / "roms" / "big").write_text("x")
+    monkeypatch.setenv(SOURCE_VARIABLE, str(shop.tree))
+    shop.build()
+    monkeypatch.delenv(SOURCE_VARIABLE)
+    shop.build()
+    (trees,) = shop.cache.entries("qemu-sources")
+    assert not (trees / "tree" / "roms").exists() and (trees / "tree" / "VERSION").exists()
+
+
 def test_from_the_cache(shop: Shop) -> None:
     built = shop.build()
     assert shop.build() == built
@@ -277,4 +288,4 @@ def test_missing_parts_name_the_packages(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_own_changes_are_there() -> None:
     changes = read_changes(project().qemu)
     assert "--target-list=aarch64-softmmu" in changes.options
-    assert changes.hooks == tuple(sorted(changes.hooks)) and changes.overlay
+    assert list(changes.hooks) == sorted(changes.hooks) and changes.overlay
