@@ -21,8 +21,8 @@
 /* How a command ended; the bits are the device's own. */
 #define SVA_TESTDEV_BUSY	(1u << 0)
 #define SVA_TESTDEV_DONE	(1u << 1)
-#define SVA_TESTDEV_ERROR	(1u << 2)	/* access terminated by the SMMU */
-#define SVA_TESTDEV_GAVE_UP	(1u << 3)	/* max_stalls reached, or aborted */
+#define SVA_TESTDEV_ERROR	(1u << 2)	/* terminated by the SMMU, or aborted */
+#define SVA_TESTDEV_GAVE_UP	(1u << 3)	/* max_stalls reached */
 #define SVA_TESTDEV_NO_PASID	(1u << 4)
 #define SVA_TESTDEV_BAD_PROGRAM	(1u << 5)
 

@@ -24,6 +24,7 @@
 
 size_t page_size;
 static uintptr_t next_address = AREA_BASE;
+static char *stack_base;	/* all that a path has on the stack is below */
 
 void area_init(void)
 {
@@ -31,6 +32,7 @@ void area_init(void)
 	int cpu = sched_getcpu();
 
 	page_size = sysconf(_SC_PAGESIZE);
+	stack_base = __builtin_frame_address(0);
 	if (cpu < 0)
 		die_errno("sched_getcpu");
 	CPU_ZERO(&cpus);
@@ -62,7 +64,8 @@ void area_settle(void)
 {
 	char stack[STACK_PAGES * 4096];
 
-	write_each_page(stack, stack + sizeof(stack));
+	write_each_page(stack, stack_base);
+	write_each_page(stack_base, stack_base + 1);
 	write_each_page(__data_start, _end);
 	write_each_page(_end - 1, _end);
 	errno = 0;

@@ -14,6 +14,7 @@
 #include "ktap.h"
 #include "paths.h"
 #include "proof.h"
+#include "selftest.h"
 #include "trace.h"
 
 static const struct path {
@@ -42,12 +43,13 @@ static const struct path {
 static const struct path *running;
 
 static const char usage[] =
-	"usage: workloads [-s STALLS] [-u] PATH | --all | --list | --prepare\n"
+	"usage: workloads [-s STALLS] [-u] PATH | --all | --list | --prepare | --selftest\n"
 	"  -s, --max-stalls STALLS  stalls on one page that count as endless (50)\n"
 	"  -u, --uncached           the IOTLB is off: expect nothing to be cached\n"
 	"  --all                    every path, each in a process of its own\n"
 	"  --list                   names of the paths\n"
-	"  --prepare                only set the kernel probes, once after boot\n";
+	"  --prepare                only set the kernel probes, once after boot\n"
+	"  --selftest               test the driver, no path of the kernel\n";
 
 /* In the kernel log, so that what the kernel says can be charged to a path. */
 static void note(const char *what, const char *name)
@@ -173,6 +175,7 @@ int main(int argc, char **argv)
 		{ "all", no_argument, NULL, 'a' },
 		{ "list", no_argument, NULL, 'l' },
 		{ "prepare", no_argument, NULL, 'p' },
+		{ "selftest", no_argument, NULL, 't' },
 		{ }
 	};
 	int what = 0, option;
@@ -190,6 +193,7 @@ int main(int argc, char **argv)
 		case 'a':
 		case 'l':
 		case 'p':
+		case 't':
 			what = option;
 			break;
 		default:
@@ -206,6 +210,8 @@ int main(int argc, char **argv)
 	case 'p':
 		trace_prepare();
 		return 0;
+	case 't':
+		return selftest();
 	default:
 		return run_path(argv[optind]);
 	}

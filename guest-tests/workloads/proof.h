@@ -12,6 +12,7 @@
 #define DESC_VALID	(1ULL << 0)
 #define DESC_READ_ONLY	(1ULL << 7)	/* AP[2] */
 #define DESC_DBM	(1ULL << 51)	/* the CPU may clear AP[2] by itself */
+#define DESC_DIRTY	(1ULL << 55)	/* Linux: written, by the kernel's knowledge */
 
 static inline bool pte_valid(const struct sva_testdev_pte *pte)
 {
@@ -63,6 +64,17 @@ void prove_faults_served(void);
 void prove_cached(uint32_t entry, bool writable, const char *when);
 void prove_no_evictions(const struct window *window);
 void prove_iotlb_within(const struct view *after);
+
+/*
+ * The CPU made a clean page writable by itself: had the kernel done it, it would
+ * have marked it dirty.
+ */
+static inline bool pte_hardware_dirtied(const struct sva_testdev_pte *from,
+					const struct sva_testdev_pte *to)
+{
+	return pte_read_only(from) && (from->desc & DESC_DBM) &&
+	       pte_writable(to) && !(to->desc & DESC_DIRTY);
+}
 
 /*
  * One of the functions ran, if the kernel has any of them. The list ends with

@@ -7,16 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "ktap.h"
 #include "trace.h"
 
 #define TRACEFS		"/sys/kernel/tracing"
-#define INSTANCE	TRACEFS "/instances/faultloop"
 #define GROUP		"faultloop"
-#define EVENTS		INSTANCE "/events/" GROUP
+#define EVENTS		TRACEFS "/events/" GROUP
 #define STATE		"/run/faultloop-probes"
 
 /* Workers of the I/O page fault queue, and the workloads themselves. */
@@ -148,10 +146,8 @@ static void set_probes(int state)
 {
 	size_t i;
 
-	if (mkdir(INSTANCE, 0700) && errno != EEXIST)
-		die_errno("mkdir " INSTANCE);
-	if (!write_file(INSTANCE "/buffer_size_kb", 0, "256"))
-		die_errno(INSTANCE "/buffer_size_kb");
+	if (!write_file(TRACEFS "/buffer_size_kb", 0, "256"))
+		die_errno(TRACEFS "/buffer_size_kb");
 	for (i = 0; i < NR_PROBES; i++) {
 		struct probe *probe = &probes[i];
 
@@ -206,12 +202,12 @@ void trace_prepare(void)
 		read_state(state);
 	}
 	close(state);
-	pipe_fd = open(INSTANCE "/trace_pipe", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	pipe_fd = open(TRACEFS "/trace_pipe", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (pipe_fd < 0)
-		die_errno(INSTANCE "/trace_pipe");
-	marker_fd = open(INSTANCE "/trace_marker", O_WRONLY | O_CLOEXEC);
+		die_errno(TRACEFS "/trace_pipe");
+	marker_fd = open(TRACEFS "/trace_marker", O_WRONLY | O_CLOEXEC);
 	if (marker_fd < 0)
-		die_errno(INSTANCE "/trace_marker");
+		die_errno(TRACEFS "/trace_marker");
 }
 
 /* More events, added to those in the buffer; 0 at their end. */
@@ -223,14 +219,14 @@ static size_t read_events(size_t used)
 		length = read(pipe_fd, buffer + used, sizeof(buffer) - 1 - used);
 	} while (length < 0 && errno == EINTR);
 	if (length < 0 && errno != EAGAIN)
-		die_errno(INSTANCE "/trace_pipe");
+		die_errno(TRACEFS "/trace_pipe");
 	return length < 0 ? 0 : length;
 }
 
 static void mark(const char *text)
 {
 	if (write(marker_fd, text, strlen(text)) < 0)
-		die_errno(INSTANCE "/trace_marker");
+		die_errno(TRACEFS "/trace_marker");
 }
 
 void trace_open(void)

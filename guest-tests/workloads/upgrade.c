@@ -31,6 +31,7 @@ static void play(const struct upgrade *upgrade, struct subject *s)
 	s->write = dma_write(word, VALUE_DEVICE);
 	window_close(&s->window);
 	s->after = view_of(word);
+	s->reread = dma_read(word);
 }
 
 static void prove_before(struct subject *s, uint64_t read_expected)
@@ -74,6 +75,21 @@ static void prove_upgraded(const struct upgrade *upgrade, struct subject *s)
 			   (unsigned long long)from, (unsigned long long)to);
 }
 
+/*
+ * Where a CPU with hardware dirty bits wrote first, the kernel has a part in it
+ * only if the device still faults.
+ */
+static void prove_how(const struct upgrade *upgrade, struct subject *s)
+{
+	if (upgrade->act &&
+	    pte_hardware_dirtied(&s->before.pte, &s->upgraded.pte)) {
+		ktap_fact("upgraded_by", "hardware");
+		if (!s->write.stalls)
+			return;
+	}
+	prove_functions(upgrade->functions);
+}
+
 static void prove_written(const struct upgrade *upgrade, struct subject *s)
 {
 	bool done = dma_done(&s->write);
@@ -84,6 +100,11 @@ static void prove_written(const struct upgrade *upgrade, struct subject *s)
 		   dma_end(&s->write), s->write.stalls, dma_max_stalls);
 	ktap_point(found == expected, DATA, "memory holds %#llx, expected %#llx",
 		   (unsigned long long)found, (unsigned long long)expected);
+	if (dma_done(&s->reread))
+		ktap_point(s->reread.data == found, STALE,
+			   "the device reads %#llx, memory holds %#llx",
+			   (unsigned long long)s->reread.data,
+			   (unsigned long long)found);
 	if (upgrade->act)
 		ktap_fact("iotlb_upgraded", "%s", entry_text(s->upgraded.iotlb));
 }
@@ -99,7 +120,7 @@ void upgrade_run(const struct upgrade *upgrade, struct subject *s)
 
 	prove_before(s, read_expected);
 	prove_upgraded(upgrade, s);
-	prove_functions(upgrade->functions);
+	prove_how(upgrade, s);
 	prove_no_evictions(&s->window);
 	prove_written(upgrade, s);
 	prove_iotlb_within(&s->after);

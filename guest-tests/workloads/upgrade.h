@@ -25,7 +25,7 @@ struct subject {
 	struct view upgraded;		/* after act(), if there is one */
 	struct view after;		/* when the device has written */
 	struct window window;
-	struct sva_testdev_dma read, write;
+	struct sva_testdev_dma read, write, reread;
 };
 
 enum frame { FRAME_REUSED, FRAME_COPIED };

@@ -59,11 +59,22 @@ PACKAGES: Final[Mapping[str, Mapping[str, str]]] = {
 }
 """Debian package -> file of it -> where that lies in the guest."""
 
+_FSTAB: Final = """\
+proc   /proc                proc      defaults  0 0
+dev    /dev                 devtmpfs  defaults  0 0
+sys    /sys                 sysfs     defaults  0 0
+debug  /sys/kernel/debug    debugfs   defaults  0 0
+trace  /sys/kernel/tracing  tracefs   defaults  0 0
+run    /run                 tmpfs     defaults  0 0
+tmp    /tmp                 tmpfs     defaults  0 0
+"""
+
 _ETC: Final[Mapping[str, str]] = {
     "etc/passwd": "root:x:0:0:root:/root:/bin/sh\n",
     "etc/group": "root:x:0:\n",
     "etc/shells": "/bin/sh\n",
     "etc/hostname": "faultloop\n",
+    "etc/fstab": _FSTAB,
 }
 
 _FOLDERS: Final = ("dev", "proc", "sys", "run", "tmp", "mnt/disk", MODULES)

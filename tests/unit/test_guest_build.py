@@ -131,12 +131,13 @@ def test_image_holds_what_the_guest_needs(tmp_path: Path) -> None:
     assert stat.S_IMODE(files["root/.ssh"][0]) == 0o700
 
 
-def test_every_folder_that_init_mounts_on_is_there(tmp_path: Path) -> None:
+def test_every_folder_that_is_mounted_on_is_there(tmp_path: Path) -> None:
     files = contents(build(tmp_path))
     lines = [line.split() for line in files["init"][1].decode().splitlines()]
     made = {folder for words in lines if words[:1] == ["mkdir"] for folder in words[1:]}
-    targets = [words[-1] for words in lines if words[:1] == ["mount"]]
-    assert {"/proc", "/sys", "/dev", "/run", "/tmp", "/mnt/disk"} <= set(targets)
+    targets = [words[-1] for words in lines if words[:2] == ["mount", "-t"]]
+    targets += [line.split()[1] for line in files["etc/fstab"][1].decode().splitlines()]
+    assert {"/proc", "/sys", "/dev", "/dev/pts", "/run", "/tmp", "/mnt/disk"} <= set(targets)
     for target in targets:
         in_sysfs = target.startswith("/sys/")
         assert in_sysfs or target in made or target.lstrip("/") in files, target

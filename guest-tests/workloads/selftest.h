@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SELFTEST_H
+#define SELFTEST_H
+
+/* Test the driver, print KTAP; returns the exit status. */
+int selftest(void);
+
+#endif
