@@ -195,8 +195,8 @@ def _needs_hunks(header: _Header) -> bool:
     """Whether the header promises a change of content, or no change at all."""
     if ("old mode" in header.modes) != ("new mode" in header.modes) or not (header.modes or header.move):
         return True
-    changed = [side for side in header.index if side.strip("0")]
-    return len(set(changed)) > 1 or any(not side.startswith(_EMPTY_BLOBS) for side in changed[:1])
+    contents = {side for side in header.index if side.strip("0")}
+    return len(contents) > 1 or not all(side.startswith(_EMPTY_BLOBS) for side in contents)
 
 
 def _with_names(header: _Header, hunks: tuple[Hunk, ...]) -> FileDiff:

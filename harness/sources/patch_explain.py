@@ -80,8 +80,8 @@ def _compare(hunk: Hunk, tree: Sequence[bytes], path: str, line: int) -> tuple[s
     """What stands in the tree at the place that is most like the hunk's old lines."""
     old = [data for _, data in hunk.old]
     after = [data[1:] for _, data in hunk.body if data[:1] in {b" ", b"+"}]
-    if hunk.removed + hunk.added and _find(after, tree):
-        return f"the tree has its result already, at line {_find(after, tree)[0] + 1}", ""
+    if there := _find(after, tree):
+        return f"the tree has its result already, at line {there[0] + 1}", ""
     squeezed = [b"".join(data.split()) for data in tree]
     if blank := _find([b"".join(data.split()) for data in old], squeezed):
         first = next((i for i, data in enumerate(old) if tree[blank[0] + i] != data), 0)

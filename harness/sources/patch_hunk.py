@@ -114,6 +114,8 @@ def _hunk(cursor: Cursor, match: re.Match[bytes]) -> Hunk:
             body.append(_no_line_feed(cursor, body[-1], left))
             cursor.at += 1
     _nothing_more(cursor, header, len(body))
+    if not any(data[:1] in {b"+", b"-"} for _, data in body):
+        raise cursor.damaged("a hunk that changes nothing: the patch is damaged", header)
     if not any(data.startswith(b" ") for _, data in body) and old_start > (1 if old_count else 0):
         # Without context git cannot find the place: it puts such lines at the end of the file.
         raise cursor.damaged("a hunk without lines of context (-U0); make it with the usual three", header)

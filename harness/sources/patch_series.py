@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Choose, among all the mails that were found, the patches that make one series, in order.
 
-Rules: a patch that answers (``Re:``) counts only where nothing but answers hold patches. Of several versions the
-newest that is whole is taken, unless one is asked for. A numbered series must have all its numbers. Damage in a
-patch that is needed is an error; it is never left out.
+Rules: mails with ``[PATCH]`` come first, then others that begin a thread, then answers (``Re:``). Of several
+versions the newest that is whole is taken, unless one is asked for. A numbered series must have all its numbers.
+Damage in a patch that is needed is an error; it is never left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from harness.errors import PatchError
 from harness.model import Patch, Series
@@ -57,7 +58,8 @@ def _verify(message: Message, diff: Diff, name: str) -> None:
     first: dict[str, FileDiff] = {}
     for file in diff.files:
         for path in file.paths:
-            if path in first and not (file.move or first[path].move):
+            kind_changed = path in first and first[path].new is None and file.old is None
+            if path in first and not (file.move or first[path].move or kind_changed):
                 raise damaged(
                     name,
                     file.line,
@@ -75,7 +77,10 @@ def choose(
     ``others`` are the subjects of the mails without a diff. ``given``: the user named each patch (files of a
     folder), so that none may be left out; otherwise they were found in a mailbox or thread among other mails.
     """
-    own = list(candidates) if given else [c for c in candidates if not c.head.reply]
+    own = list(candidates)
+    if not given:
+        own = [c for c in candidates if not c.head.reply]
+        own = [c for c in own if c.head.is_patch] or own
     if not own:
         whole = [c for c in candidates if c.error is None]
         return _series(whole[:1] or candidates[:1], [], [])
@@ -113,9 +118,12 @@ def _members(same: Sequence[Candidate], name: str) -> tuple[list[Candidate], str
     loose = _unique([c for c in same if not c.head.total], lambda c: c.message.message_id)
     if not totals:
         return loose, "", []
-    numbered = _unique([c for c in same if c.head.total], lambda c: str(c.head.number))
+    numbered = _unique([c for c in same if c.head.total and c.head.number], lambda c: str(c.head.number))
     numbered.sort(key=lambda c: c.head.number or 0)
     present = {c.head.number for c in numbered}
+    beyond = next((c for c in numbered if (c.head.number or 0) > totals[0]), None)
+    if beyond is not None:
+        raise damaged(beyond.name, beyond.message.line, f"patch {beyond.head.number} of a series of {totals[0]}")
     missing = [f"{number}/{totals[0]}" for number in range(1, totals[0] + 1) if number not in present]
     more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
     return numbered, ", ".join(missing[:5]) + more, loose
@@ -162,7 +170,7 @@ def _patch(one: Candidate) -> Patch:
     if diff.gap:
         notes.append(f"{diff.gap} (the diffstat agrees with the diff)")
     return Patch(
-        subject=one.head.subject or printable(diff.files[0].name),
+        subject=one.head.subject or printable(Path(one.name).stem),
         diff=render(diff.files).decode("utf-8", "surrogateescape"),
         author=message.author,
         message_id=message.message_id,

@@ -51,13 +51,14 @@ def check_stat(stat: Stat, files: Sequence[FileDiff], name: str) -> None:
     """PatchError when the diff of the file ``name`` is not the one that ``stat`` was made of."""
     added = sum(hunk.added for file in files for hunk in file.hunks)
     removed = sum(hunk.removed for file in files for hunk in file.hunks)
-    if (len(files), added, removed) == (stat.files, stat.insertions, stat.deletions):
+    names = len({file.name for file in files})
+    if (names, added, removed) == (stat.files, stat.insertions, stat.deletions):
         return
     raise damaged(
         name,
         stat.line,
         f"the diffstat says {stat.files} files, +{stat.insertions} -{stat.deletions}, but the diff holds "
-        f"{len(files)} files, +{added} -{removed}: the mail is cut short or was changed "
+        f"{names} files, +{added} -{removed}: the mail is cut short or was changed "
         "(if you changed it yourself, take the diffstat out)",
         detail="\n".join(_differences(stat, files)),
     )

@@ -181,7 +181,7 @@ def test_unreadable_and_odd_files(tmp_path: Path) -> None:
 def test_files_too_large(tmp_path: Path) -> None:
     path = tmp_path / "large.patch"
     with path.open("wb") as file:
-        file.truncate(patch.MAX_BYTES + 1)
+        file.truncate(1 << 38)  # sparse: only its first part may be read
     with pytest.raises(PatchError, match="larger than 32 MiB"):
         patch.read(path)
     path.write_bytes(b"\n" * 1_100_000)
