@@ -44,7 +44,7 @@ void first_touch(void)
 		   dma_end(&s.write), s.write.stalls, dma_max_stalls);
 	ktap_point(READ_ONCE(*s.word) == (dma_done(&s.write) ? VALUE_DEVICE : 0), DATA,
 		   "memory holds %#llx", (unsigned long long)READ_ONCE(*s.word));
-	prove_iotlb_within(&s.after);
+	prove_iotlb_within(&s.after, "afterwards");
 	tell_window(&s.window, &s.write);
 	tell_views(&s.before, &s.after);
 }
@@ -152,9 +152,15 @@ static void child_main(uint64_t *word)
 	_exit(write(child.tell[1], &found, sizeof(found)) != sizeof(found));
 }
 
+/* The device writes before the fork: a writable entry is what fork has to take away. */
 static void prepare_child(struct subject *s)
 {
+	struct sva_testdev_dma first;
+
 	written_page(s);
+	first = dma_write(s->word, VALUE_OLD);
+	ktap_point(dma_done(&first), PRECONDITION, "device write before the fork %s",
+		   dma_end(&first));
 	if (pipe(child.ask) || pipe(child.tell))
 		die_errno("pipe");
 	child.pid = fork();
@@ -196,7 +202,7 @@ void fork_child_alive(void)
 	ktap_point(found.pfn == pte_pfn(&s.before.pte), PRECONDITION,
 		   "the child kept the page (frame %#llx)",
 		   (unsigned long long)found.pfn);
-	ktap_point(found.value == VALUE_OLD, DATA,
+	ktap_point(found.value == VALUE_OLD, STALE,
 		   "the child's copy holds %#llx, expected %#llx",
 		   (unsigned long long)found.value, VALUE_OLD);
 }

@@ -92,7 +92,7 @@ void unmapped(void)
 	ktap_point(!other.failed, PROGRESS,
 		   "another engine ran on: %u commands failed", other.failed);
 	prove_no_evictions(&window);
-	prove_iotlb_within(&after);
+	prove_iotlb_within(&after, "afterwards");
 	prove_faults_served();
 	tell_window(&window, &write);
 	tell_views(&before, &after);

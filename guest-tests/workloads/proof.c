@@ -27,10 +27,10 @@ const char *entry_text(uint32_t entry)
 
 	if (!(entry & SVA_TESTDEV_PROBE_CACHED))
 		return "none";
-	snprintf(text, sizeof(texts[0]), "%s%s,level=%u,shift=%u",
+	snprintf(text, sizeof(texts[0]), "%s%s,level=%u,granule=%u",
 		 entry & SVA_TESTDEV_PROBE_READ ? "r" : "-",
 		 entry & SVA_TESTDEV_PROBE_WRITE ? "w" : "-",
-		 SVA_TESTDEV_PROBE_LEVEL(entry), SVA_TESTDEV_PROBE_SHIFT(entry));
+		 SVA_TESTDEV_PROBE_LEVEL(entry), 1u << SVA_TESTDEV_PROBE_SHIFT(entry));
 	return text;
 }
 
@@ -109,16 +109,16 @@ void prove_no_evictions(const struct window *window)
 }
 
 /* At rest, the IOTLB allows nothing that the page table does not. */
-void prove_iotlb_within(const struct view *after)
+void prove_iotlb_within(const struct view *view, const char *when)
 {
-	bool wider = (after->iotlb & SVA_TESTDEV_PROBE_CACHED) &&
-		     (!pte_valid(&after->pte) ||
-		      ((after->iotlb & SVA_TESTDEV_PROBE_WRITE) &&
-		       !pte_writable(&after->pte)));
+	bool wider = (view->iotlb & SVA_TESTDEV_PROBE_CACHED) &&
+		     (!pte_valid(&view->pte) ||
+		      ((view->iotlb & SVA_TESTDEV_PROBE_WRITE) &&
+		       !pte_writable(&view->pte)));
 
 	ktap_point(!wider, STALE,
-		   "IOTLB allows no more than the page table (%s, descriptor %#llx)",
-		   entry_text(after->iotlb), (unsigned long long)after->pte.desc);
+		   "IOTLB allows no more than the page table %s (%s, descriptor %#llx)",
+		   when, entry_text(view->iotlb), (unsigned long long)view->pte.desc);
 }
 
 static void tell_hits(const char *key, int hits)

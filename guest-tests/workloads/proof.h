@@ -63,7 +63,7 @@ extern bool uncached;
 void prove_faults_served(void);
 void prove_cached(uint32_t entry, bool writable, const char *when);
 void prove_no_evictions(const struct window *window);
-void prove_iotlb_within(const struct view *after);
+void prove_iotlb_within(const struct view *view, const char *when);
 
 /*
  * The CPU made a clean page writable by itself: had the kernel done it, it would

@@ -97,14 +97,14 @@ static void prove_taken(struct taken *t)
 		   (unsigned long long)t->before.pte.desc);
 	prove_cached(t->before.iotlb, true, "right before it is taken away");
 	prove_no_evictions(&t->window);
-	prove_iotlb_within(&t->taken);
+	prove_iotlb_within(&t->taken, "when the system call returned");
 	ktap_point(!dma_done(&t->write), STALE,
 		   "the device cannot write any more: write %s after %u stalls",
 		   dma_end(&t->write), t->write.stalls);
 	ktap_point(!dma_gave_up(&t->write), PROGRESS,
 		   "the device was told so: write %s after %u stalls (bound %u)",
 		   dma_end(&t->write), t->write.stalls, dma_max_stalls);
-	ktap_point(READ_ONCE(*t->witness) == VALUE_OLD, DATA, "memory holds %#llx, expected %#llx",
+	ktap_point(READ_ONCE(*t->witness) == VALUE_OLD, STALE, "memory holds %#llx, expected %#llx",
 		   (unsigned long long)READ_ONCE(*t->witness), VALUE_OLD);
 	tell_window(&t->window, &t->write);
 	tell_views(&t->before, &after);
@@ -158,7 +158,7 @@ static void prove_replaced(struct taken *t)
 	ktap_point(dma_done(&write), PROGRESS,
 		   "the device can write a new page there: write %s after %u stalls",
 		   dma_end(&write), write.stalls);
-	ktap_point(READ_ONCE(*word) == (dma_done(&write) ? VALUE_DEVICE : 0), DATA,
+	ktap_point(READ_ONCE(*word) == (dma_done(&write) ? VALUE_DEVICE : 0), STALE,
 		   "the new page holds %#llx", (unsigned long long)READ_ONCE(*word));
 	ktap_point(READ_ONCE(*t->witness) == VALUE_OLD, STALE, "the old page holds %#llx, expected %#llx",
 		   (unsigned long long)READ_ONCE(*t->witness), VALUE_OLD);

@@ -47,6 +47,7 @@ static void prove_before(struct subject *s, uint64_t read_expected)
 		   "page table maps the page read-only (descriptor %#llx, level %d)",
 		   (unsigned long long)s->before.pte.desc, s->before.pte.level);
 	prove_cached(s->before.iotlb, false, "right before the upgrade");
+	prove_iotlb_within(&s->before, "before");
 }
 
 static void prove_upgraded(const struct upgrade *upgrade, struct subject *s)
@@ -123,7 +124,7 @@ void upgrade_run(const struct upgrade *upgrade, struct subject *s)
 	prove_how(upgrade, s);
 	prove_no_evictions(&s->window);
 	prove_written(upgrade, s);
-	prove_iotlb_within(&s->after);
+	prove_iotlb_within(&s->after, "afterwards");
 	tell_window(&s->window, &s->write);
 	tell_views(&s->before, &s->after);
 }
