@@ -17,7 +17,7 @@ import yaml
 
 from harness.errors import InfrastructureError
 from harness.model import Splat
-from harness.oracle.splat_patterns import BODY, CUT_HERE, NEW_BOOT, ORNAMENT, RULES, Rule
+from harness.oracle.splat_patterns import BACKTRACE, BODY, CUT_HERE, NEW_BOOT, PRELUDE, RULES, Rule
 
 ALLOWED = Path(__file__).with_name("allowed_splats.yaml")
 
@@ -51,6 +51,8 @@ class _Open:
     completed: set[str] = field(default_factory=set)
     last: int = 0
     """Last line that surely belongs to it."""
+    traced: bool = False
+    """Its backtrace has begun, which is what most reports end with."""
     stray: int = 0
 
 
@@ -94,7 +96,13 @@ def _reports(text: Sequence[str]) -> list[_Open]:
             continue
         rule = next((r for r in RULES if r.pattern.search(line)), None)
         if rule is not None and not _completes(opened, rule, number):
-            start = _start(text, number, [*closed, *opened])
+            # Without an end marker, a report that had its backtrace ends where the next begins.
+            over = [report for report in opened if report.rule.end is None and report.traced]
+            closed += over
+            opened = [report for report in opened if report not in over]
+            start = _start(text, number, over)
+            for report in over:
+                report.last = min(report.last, start - 1)
             opened.append(_Open(rule, start, number, last=number))
         else:
             _extend(opened, line, number)
@@ -118,22 +126,24 @@ def _completes(opened: Sequence[_Open], rule: Rule, number: int) -> bool:
     return False
 
 
-def _start(text: Sequence[str], number: int, others: Sequence[_Open]) -> int:
+def _start(text: Sequence[str], number: int, before: Sequence[_Open]) -> int:
     """First line of the report whose headline is ``number``: rulers above it, or its ``cut here``."""
-    floor = max((report.last + 1 for report in others), default=0)
-    if number < floor:
-        return number
+    floor = max((report.headline + 1 for report in before), default=0)
     for above in range(number - 1, max(floor, number - _LOOK_BACK) - 1, -1):
         if CUT_HERE.search(text[above]):
             return above
     start = number
-    while start > floor and ORNAMENT.search(text[start - 1]) and text[start - 1]:
+    while start > floor and PRELUDE.search(text[start - 1]):
         start -= 1
     return start
 
 
 def _extend(opened: Sequence[_Open], line: str, number: int) -> None:
     for report in opened:
+        report.traced = report.traced or BACKTRACE.search(line) is not None
+        if report.stray > _STRAY:
+            # Its text is over; only its end marker, if that still comes, says otherwise.
+            continue
         if BODY.search(line):
             report.last, report.stray = number, 0
         else:

@@ -29,11 +29,12 @@ END_TRACE = re.compile(r"---\[ end trace")
 END_PANIC = re.compile(r"---\[ end Kernel panic|^Rebooting in \d+ seconds")
 END_RULER = re.compile(r"^={20,}$|---\[ end trace")
 
-ORNAMENT = re.compile(r"-+\[ cut here \]-+|^[=-]{20,}$|^$")
-"""Lines before a headline that belong to it."""
+PRELUDE = re.compile(r"^[=-]{20,}$|^(page|head|folio|flags|raw|page_type|anon|ksm|aops|memcg)[: ]")
+"""Lines right above a headline that belong to it: rulers, a page dump."""
+BACKTRACE = re.compile(r"^(Call [Tt]race|stack backtrace):")
 CUT_HERE = re.compile(r"-+\[ cut here \]-+")
-NEW_BOOT = re.compile(r"^Booting Linux on physical CPU|^faultloop: (begin|end) ")
-"""No report goes on beyond these."""
+NEW_BOOT = re.compile(r"^Booting Linux on physical CPU")
+"""No report goes on beyond this."""
 
 
 def _rule(kind: str, pattern: str, *, end: re.Pattern[str] | None = None, completes: tuple[str, ...] = ()) -> Rule:
@@ -94,7 +95,8 @@ RULES: tuple[Rule, ...] = (
         r"|\S+ kthread (starved for|timer wakeup didn't happen))",
         completes=("rcu-stall",),
     ),
-    _rule("page", r"^(BUG: (Bad page |Bad rss-counter|non-zero pgtables_bytes)|page dumped because: |Bad swap )"),
+    _rule("page", r"^BUG: (Bad page |Bad rss-counter|non-zero pgtables_bytes)|^Bad swap "),
+    _rule("page", r"^page dumped because: ", completes=("page", "kasan", "kfence", "slab")),
     _rule(
         "slab",
         r"^BUG \S+ \(.*\): |^(INFO|FIX) \S+: .*(0x[0-9a-f]+-0x|Restoring|Object at)",
@@ -137,7 +139,8 @@ _KNOWN = (
     r"\[[0-9a-f]{16}\]|ESR: |FAR: |(Task|IRQ|Overflow) stack: |Internal error: |SMP: |Kernel Offset: ",
     r"CPU features: |Memory Limit: |PHYS_OFFSET: |Workqueue: |Stopper: |Comm: |---\[|note: .* exited with",
     # Locks and the scheduler: kernel/locking/lockdep.c, kernel/sched/core.c
-    r"[=-]{20,}|but (task|now|there) |which (lock|would|became) |the existing dependency|-> #\d|other info that",
+    r"[=-]{20,}|but (task|now|there) |which (lock|would|became) |the existing dependency|-> [#(]|other info that",
+    r"\.\.\.",
     r"\d+ locks? (held|on stack) |no locks held by|\*\*\* |irq event stamp: |(hard|soft)irqs last ",
     r"(the|and) (first|second|code|dependencies|shortest|buggy|this|interrupts|there)|\S+/\d+ |\{[\w-]+\} ",
     r"to a |INFO: lockdep is|rcu_scheduler_active",
@@ -152,6 +155,7 @@ _KNOWN = (
     r"(Read|Write|Free|Access) of |\w+ at addr |(Allocated|Freed|Last potentially) |The buggy |Memory state",
     r">?[0-9a-f]{16}: |which belongs|located |\(stack is not|(page|head|folio|flags|raw|anon|ksm|aops|memcg)[ :]",
     r"page_type: |page dumped because|addr:|file:|type:|pte:|(Slab|Object|Redzone|Padding|Bytes b4) |INFO: ",
+    r"arm-smmu-v3 \S+: +0x[0-9a-f]{16}",
     r"Disabling lock debugging|allocated by|freed by|index |shift exponent|load of value|division |for an object",
     r"member access|kfence-#|Thread overran|vma |lock: |\.magic",
 )

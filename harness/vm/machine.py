@@ -45,6 +45,8 @@ _FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s")
 _EXPLAIN_SECONDS = 1.0
 _QUIT_SECONDS = 2.0
 _JOIN_SECONDS = 5.0
+_MOST_STARVED = 15
+"""A deadline stretches to at most this many times itself more."""
 _TAIL_LINES = 60
 
 
@@ -245,12 +247,14 @@ class Guest:
     def _watch(self, what: str, deadline: float, done: Callable[[], bool], *, unasked: bool = True) -> None:
         """Wait until ``done``; raise when the guest ends, hangs or takes longer than ``deadline`` seconds.
 
+        Time that the guest could not run, for want of a host CPU, does not count.
+
         ``unasked``: an end of the guest is an error, unless ``done`` is true of it.
         """
-        end = time.monotonic() + deadline
+        clock = _Clock(self._process, deadline)
         silence = self.spec.deadlines.silence
         while True:
-            patience = min(end - time.monotonic(), silence - self._console.silence)
+            patience = min(clock.left(), silence - self._console.silence)
             with self._bell:
                 self._bell.wait_for(
                     lambda: done() or self._autopsy.lost() or bool(self._lines), max(0.0, patience)
@@ -260,7 +264,7 @@ class Guest:
                 return
             if unasked and self._autopsy.lost():
                 self._mourn(what)
-            if time.monotonic() >= end:
+            if clock.left() <= 0:
                 raise self._hung(what, f"no end within its deadline of {deadline:g} s")
             if self._console.silence >= silence:
                 self._examine(what)
@@ -274,18 +278,27 @@ class Guest:
         self.notes.append(f"silent for {silence:.0f} s during {what}: {finding.text()}")
         self._console.touch()
 
-    def _hung(self, what: str, why: str, finding: probe.Finding | None = None) -> GuestHung:
-        """Gather what can be known of a hung guest; the error to raise. QEMU's own silence is ours to answer."""
-        self._end = End.HANG
+    def _hung(self, what: str, why: str, finding: probe.Finding | None = None) -> FaultloopError:
+        """Gather what can be known of a hung guest; the error to raise.
+
+        It is ours when QEMU is silent, and when an idle guest was never given what it is said to be late with.
+        """
         tail = self._console.tail(_TAIL_LINES)
         bound = self.spec.deadlines.qmp
+        idle = False
         try:
             found = finding or probe.examine(self._qmp, self._console, self._process.pid, bound)
             tried = [*found.tried, *probe.dump(self._qmp, self._console, bound)]
+            idle = found.idle
         except GuestError as error:
             tried = [error.message]
         detail = "\n".join(["What was tried:", *tried, "", "Last on the console before that:", tail])
-        (self.logs / "hang.txt").write_text(f"{what}: {why}\n\n{detail}\n", encoding="utf-8")
+        threads = "\n".join(probe.own_threads())
+        (self.logs / "hang.txt").write_text(f"{what}: {why}\n\n{detail}\n\nOur own threads:\n{threads}\n")
+        if idle and self.timings.connected and not self._ssh.served:
+            self._end = End.KILLED
+            return GuestError(f"the SSH session with an idle guest is stuck in {what}: {why}", detail=detail)
+        self._end = End.HANG
         return GuestHung(f"the guest hung during {what}: {why}", detail=detail)
 
     def _mourn(self, what: str) -> NoReturn:
@@ -333,6 +346,24 @@ class Guest:
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._began
+
+
+class _Clock:
+    """Counts down a deadline, but not while the host gives QEMU no CPU: a crowded host is not a hung guest."""
+
+    def __init__(self, process: Process, deadline: float) -> None:
+        self._process = process
+        self._deadline = deadline
+        self._began = time.monotonic()
+        self._starved = process.starved()
+
+    def left(self) -> float:
+        """Seconds; negative when it is over."""
+        left = self._deadline - (time.monotonic() - self._began)
+        if left > 0:
+            return left
+        starved = self._process.starved() - self._starved
+        return left + min(starved, self._deadline * _MOST_STARVED)
 
 
 def flatten(stats: Mapping[str, Any], prefix: str = "") -> dict[str, int]:

@@ -10,7 +10,10 @@ CONFIG_MAGIC_SYSRQ_SERIAL; its backtraces are evidence in the console's log.
 from __future__ import annotations
 
 import re
+import sys
+import threading
 import time
+import traceback
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -40,6 +43,8 @@ class Finding:
 
     hung: bool = False
     why: str = ""
+    idle: bool = False
+    """Every CPU is in WFI, and the kernel answers: it has nothing to do."""
     tried: list[str] = field(default_factory=list)
 
     def text(self) -> str:
@@ -81,6 +86,7 @@ def examine(qmp: Qmp, console: Console, pid: int, deadline: float) -> Finding:
     found.tried += [cpu.text() for cpu in cpus]
     answers = sysrq(qmp, console, "h", deadline)
     found.tried.append(f"SysRq-h over the console: {'answered' if answers else 'no answer'}")
+    found.idle = answers and all(cpu.idle for cpu in cpus)
     found.hung, found.why = judge(cpus, answers)
     return found
 
@@ -149,6 +155,13 @@ def dump(qmp: Qmp, console: Console, deadline: float) -> list[str]:
         qmp.hmp("info registers -a", deadline=deadline)
         tried.append("info registers -a: in qmp.log")
     return tried
+
+
+def own_threads() -> list[str]:
+    """Where each thread of the harness is: a wait for a guest may be a wait for ourselves."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    frames = sys._current_frames()
+    return [f"{names.get(key, key)}:\n{''.join(traceback.format_stack(frame))}" for key, frame in frames.items()]
 
 
 def _runtime(pid: int, tid: int) -> float:

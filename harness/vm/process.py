@@ -62,6 +62,14 @@ class Process:
             way_out = "; setpriv is part of util-linux: install it" if missing else ""
             raise GuestError(f"cannot start QEMU: {self._failure}{way_out}")
 
+    def starved(self) -> float:
+        """Seconds since its start that its most neglected thread has waited for a host CPU; 0 if unknown."""
+        waited = [0]
+        with suppress(OSError, ValueError, IndexError):
+            for stat in Path(f"/proc/{self._pid}/task").glob("*/schedstat"):
+                waited.append(int(stat.read_text().split()[1]))
+        return max(waited) / 1e9
+
     def stderr(self) -> str:
         """The last that QEMU printed."""
         with suppress(FileNotFoundError):

@@ -50,6 +50,8 @@ class Ssh:
         self._progress = on_progress
         self._transport: paramiko.Transport | None = None
         self._sftp: paramiko.SFTPClient | None = None
+        self.served = False
+        """The server has taken up what was asked of it last: what is late now is late in the guest."""
         self._handler = logging.FileHandler(log, mode="w", encoding="utf-8", delay=True)
         self._handler.setFormatter(logging.Formatter("%(asctime)s.%(msecs)03d %(message)s", "%H:%M:%S"))
         # paramiko finds its logger by name; one of our own keeps guests apart and the user's screen clean.
@@ -80,6 +82,7 @@ class Ssh:
             # `exit $?` keeps the shell there to turn a death by signal N into status 128 + N, for which
             # SSH has a message that paramiko ignores.
             channel.exec_command(f"{command}; exit $?")
+            self.served = True
             channel.shutdown_write()
             out, err = _Stream(on_line), _Stream()
             self._drain(channel, out, err)
@@ -131,6 +134,8 @@ class Ssh:
         transport = paramiko.Transport(sock)
         try:
             transport.set_log_channel(self._logger.name)
+            # A busy host makes a slow guest; paramiko's own 15 s would begin the same wait anew.
+            transport.banner_timeout = transport.handshake_timeout = transport.auth_timeout = deadline
             kind, pinned = self._host_key.split()[:2]
             options = transport.get_security_options()
             options.key_types = (kind,)
@@ -159,6 +164,7 @@ class Ssh:
 
     @contextmanager
     def _speaking(self, what: str) -> Iterator[None]:
+        self.served = False
         try:
             yield
         except (paramiko.SSHException, OSError, EOFError) as error:
