@@ -117,7 +117,6 @@ int smmuv3_sva_select_cd(SMMUv3State *s, STE *ste, SMMUTransCfg *cfg,
             event->type = SMMU_EVT_F_STREAM_DISABLED;
             return -EINVAL;
         }
-        cfg->unpriv = true;
         *cd_ssid = ssid;
         return 1;
     }
@@ -243,9 +242,6 @@ static void smmuv3_iommu_probe(StallableIOMMU *iommu, uint32_t pasid,
         .level = entry->level,
         .granule = entry->granule,
     };
-    if (cfg->unpriv && !entry->el0) {
-        probe->readable = probe->writable = false;
-    }
 }
 
 void smmuv3_sva_iommu_class_init(ObjectClass *klass)

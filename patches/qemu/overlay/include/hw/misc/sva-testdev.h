@@ -78,7 +78,7 @@
 #define SVA_ST_BUSY             0x01
 #define SVA_ST_DONE             0x02    /* the command has ended, but ... */
 #define SVA_ST_ERROR            0x04    /* ... not all of it was done */
-#define SVA_ST_GAVE_UP          0x08    /* one access stalled MAX_STALLS times */
+#define SVA_ST_GAVE_UP          0x08    /* one access: MAX_STALLS stalls */
 #define SVA_ST_NO_PASID         0x10    /* PASID not enabled */
 /*
  * Unknown command, LEN 0, wrapping or misaligned address, PASID too wide, bus
