@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What a run concludes without a patch, when a base does not boot, and which controls it asks for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.errors import ExitStatus, UserError
+from harness.jobs import test_patch as job
+from harness.model import GuestRecord, Outcome, PathResult, Series, Setup, Splat, Workload
+from harness.oracle import sva
+from tests.unit.runs import built
+
+SETUPS = (Setup("cortex-a57", "cortex-a57"), Setup("cortex-a76", "cortex-a76"))
+WORKLOADS = tuple(Workload(name, "A", "what") for name in ("anon-reuse", "thp-reuse", "unmapped"))
+
+
+def record(setup: str, *outcomes: str, variant: str = "base") -> GuestRecord:
+    results = tuple(
+        PathResult(w.path, setup, Outcome(o), reason="why") for w, o in zip(WORKLOADS, outcomes, strict=True)
+    )
+    return GuestRecord(variant, setup, results, "POWEROFF")
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "status", "words"),
+    [
+        (["PASS", "PASS", "PASS"], ExitStatus.FIXES, "not affected: all 3 pass"),
+        (["LOOP", "PASS", "ERROR"], ExitStatus.NOT_FIXED, "affected: anon-reuse LOOP"),
+        (["PASS", "INVALID", "PASS"], ExitStatus.UNDECIDED, "undecided: thp-reuse INVALID"),
+    ],
+)
+def test_is_my_kernel_affected(outcomes: list[str], status: ExitStatus, words: str) -> None:
+    assert job._affected([record("cortex-a57", *outcomes)]) == (status, words)
+
+
+def test_a_splat_outside_any_path_affects_a_kernel() -> None:
+    clean = record("cortex-a57", "PASS", "PASS", "PASS")
+    noisy = replace(clean, boot_splats=(Splat("warning", "WARNING: at x", "", 1),))
+    assert job._affected([noisy])[0] is ExitStatus.NOT_FIXED
+
+
+def test_a_base_that_does_not_boot_is_the_users_with_its_trace(tmp_path: Path) -> None:
+    dead = replace(
+        record("cortex-a76", "SPLAT", "SPLAT", "SPLAT"),
+        booted=False,
+        boot_splats=(Splat("panic", "Kernel panic", "Kernel panic - not syncing: x\nCall trace:", 1),),
+    )
+    with pytest.raises(UserError, match=r"6\.1\.192 .* does not boot on cortex-a76: why") as caught:
+        job._check_boots([record("cortex-a57", "PASS", "PASS", "PASS"), dead], built(Series(), tmp_path))
+    assert "Call trace" in caught.value.detail
+
+
+def test_a_patched_kernel_that_does_not_boot_is_judged(tmp_path: Path) -> None:
+    dead = replace(record("cortex-a57", "SPLAT", "SPLAT", "SPLAT", variant="patched"), booted=False)
+    job._check_boots([record("cortex-a57", "PASS", "PASS", "PASS"), dead], built(Series(), tmp_path))
+
+
+def test_controls_are_for_what_loops_on_the_base_with_the_iotlb_off(tmp_path: Path) -> None:
+    records = [
+        record("cortex-a57", "LOOP", "STALE", "PASS"),
+        record("cortex-a76", "PASS", "PASS", "PASS"),
+        record("cortex-a76", "LOOP", "LOOP", "LOOP", variant="patched"),
+    ]
+    (control,) = job._control_jobs(records, built(Series(), tmp_path), SETUPS, WORKLOADS)
+    assert (control.setup.name, control.setup.iotlb) == ("cortex-a57", False)
+    assert [w.path for w in control.workloads] == ["anon-reuse", "thp-reuse"]
+    assert control.name != job.GuestJob("base", control.built, SETUPS[0], WORKLOADS).name
+
+
+CONFIG = "\n".join(
+    f"{name}=y" for name in ("CONFIG_ARM_SMMU_V3", "CONFIG_ARM_SMMU_V3_SVA", "CONFIG_PCI_PASID", "CONFIG_PCI_ATS")
+)
+PROBED = "[    3.2] arm-smmu-v3 9050000.smmuv3: ias 44-bit, oas 44-bit (features 0x000a8f07)"
+
+
+@pytest.mark.parametrize(
+    ("console", "config", "setup", "words"),
+    [
+        ([PROBED], CONFIG.replace("CONFIG_ARM_SMMU_V3_SVA=y", ""), SETUPS[0], "CONFIG_ARM_SMMU_V3_SVA"),
+        ([PROBED], CONFIG, replace(SETUPS[0], ssidsize=0), "SSIDSIZE"),
+        ([PROBED], CONFIG, replace(SETUPS[0], stall=False), "stall=off"),
+        ([PROBED], CONFIG, replace(SETUPS[0], oas=40), "PARange"),
+        ([], CONFIG, SETUPS[0], "did not probe"),
+        ([PROBED, "[ 4.0] sva_testdev 0000:00:02.0: no PASID"], CONFIG, SETUPS[0], "no PASID"),
+        ([PROBED], CONFIG, SETUPS[0], "did not load"),
+    ],
+)
+def test_why_there_is_no_sva(console: list[str], config: str, setup: Setup, words: str) -> None:
+    assert words in sva.diagnose(console, config, setup)
