@@ -63,7 +63,7 @@ def test_every_patch_has_a_row() -> None:
     assert files == {param.values[0].file for param in rows()}
 
 
-@pytest.mark.parametrize("row", rows())
+@pytest.mark.parametrize("row", list(rows()))
 def test_verdict_and_paths(row: Row, tmp_path: Path) -> None:
     patch = ROOT / "patches" / "linux" / row.file
     called = faultloop("test-patch", patch, "--base", row.base, "--json", results=tmp_path)
