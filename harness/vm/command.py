@@ -72,6 +72,8 @@ def machine(spec: GuestSpec, initramfs: Path) -> list[str]:
         *("-drive", f"if=none,id=disk,format=raw,snapshot=on,file={_value(spec.disk)}"),
         *("-device", "virtio-blk-pci,drive=disk,addr=3.0"),
         *("-device", "pvpanic-pci,addr=4.0"),
+        # Without it sshd in a 6.1 guest waits a second or more for the kernel to gather entropy.
+        *("-object", "rng-builtin,id=rng", "-device", "virtio-rng-pci,rng=rng,addr=5.0"),
         *("-kernel", str(spec.kernel), "-initrd", str(initramfs)),
         *("-append", " ".join([*_APPEND, *spec.append])),
     ]

@@ -42,7 +42,7 @@ SMMU = "/machine/smmuv3"
 
 _READY = re.compile(r"faultloop: ready\b")
 _FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s")
-_EXPLAIN_SECONDS = 1.0
+_EXPLAIN_SECONDS = 5.0
 _QUIT_SECONDS = 2.0
 _JOIN_SECONDS = 5.0
 _MOST_STARVED = 15
@@ -230,7 +230,7 @@ class Guest:
         self._require_life()
         attempt = self._attempt(operation)
         self._watch(what, deadline, attempt.done)
-        if isinstance(attempt.error, GuestError):
+        if isinstance(attempt.error, GuestError) and not self._ssh.alive:
             # A lost connection is a symptom: what became of the guest is known in a moment.
             with self._bell:
                 self._bell.wait_for(self._autopsy.lost, _EXPLAIN_SECONDS)

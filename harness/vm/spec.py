@@ -27,7 +27,8 @@ class End(StrEnum):
 class Deadlines:
     """Bounds in seconds, each for one phase, chosen for TCG on a busy host of two cores.
 
-    They exist only to end a hang; nothing is judged by them. ``silence`` is not a phase: it is how long
+    They exist only to end a hang; nothing is judged by them. They do not run while the host gives QEMU no CPU.
+    ``silence`` is not a phase: it is how long
     neither console nor SSH may say anything before the guest is examined, and any progress starts it anew.
     """
 
@@ -35,7 +36,7 @@ class Deadlines:
     """Until QEMU answers on QMP."""
     boot: float = 180.0
     """From QEMU's answer to the line ``faultloop: ready``."""
-    connect: float = 30.0
+    connect: float = 60.0
     """SSH handshake and authentication."""
     command: float = 300.0
     """One command, when its caller names no deadline."""

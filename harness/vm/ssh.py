@@ -60,6 +60,11 @@ class Ssh:
         self._logger.setLevel(logging.INFO)
         self._logger.addHandler(self._handler)
 
+    @property
+    def alive(self) -> bool:
+        """The session is up, as far as is known."""
+        return self._transport is not None and self._transport.is_active()
+
     def connect(self, port: int, deadline: float) -> None:
         """Handshake, check of the host key, authentication. GuestError, also on another host key."""
         end = time.monotonic() + deadline

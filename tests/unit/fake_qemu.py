@@ -133,6 +133,8 @@ class Server(paramiko.ServerInterface):
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
         line = command.decode().removesuffix("; exit $?")
+        if line == "ignored":
+            time.sleep(1000)
         # Later: paramiko tells the client that it has begun only when this has returned.
         threading.Timer(0.05, self.run, [channel, line]).start()
         return True

@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import os
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from harness.errors import GuestError
 from harness.model import Setup
 from harness.vm import command, initramfs
 from harness.vm.autopsy import trace
-from harness.vm.machine import flatten, forwarded_port
+from harness.vm.machine import _Clock, flatten, forwarded_port
 from harness.vm.probe import CpuSample, judge, program_counters
 from harness.vm.spec import Deadlines, GuestSpec
 
@@ -169,6 +170,27 @@ def test_silent_guest_is_hung_or_slow(cpus: list[CpuSample], answers: bool, hung
     found = judge(cpus, answers)
     assert found[0] is hung
     assert why in found[1]
+
+
+class Starving:
+    """A QEMU that the host gives no CPU for all but ``share`` of the time."""
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+        self.began = time.monotonic()
+
+    def starved(self) -> float:
+        return (time.monotonic() - self.began) * (1 - self.share)
+
+
+def test_deadline_does_not_run_while_the_host_is_crowded() -> None:
+    plain = _Clock(Starving(1.0), 0.2)  # type: ignore[arg-type]
+    crowded = _Clock(Starving(0.1), 0.2)  # type: ignore[arg-type]
+    forever = _Clock(Starving(0.0), 0.01)  # type: ignore[arg-type]
+    time.sleep(0.4)
+    assert plain.left() <= 0
+    assert crowded.left() > 0
+    assert forever.left() <= 0
 
 
 def test_trace_of_a_panic_begins_where_the_kernel_first_complained() -> None:

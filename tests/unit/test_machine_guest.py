@@ -193,6 +193,14 @@ def test_silent_busy_guest_is_slow_until_its_deadline(fakes: Fakes) -> None:
     assert "slow: CPU 0 is computing; its kernel answers SysRq" in guest.notes[0]
 
 
+def test_command_that_an_idle_guest_was_never_given_is_our_own_trouble(fakes: Fakes) -> None:
+    guest = fakes.guest("fake.sysrq=1", silence=2)
+    with pytest.raises(GuestError, match="the SSH session with an idle guest is stuck in `ignored`"), guest:
+        guest.run(["ignored"], deadline=600)
+    assert guest.end == "KILLED"
+    assert "exec_command" in fakes.log("hang.txt")
+
+
 def test_progress_resets_the_clock_of_silence(fakes: Fakes) -> None:
     with fakes.guest(silence=1.0) as guest:
         assert guest.run(["tick", "10"]).status == 0

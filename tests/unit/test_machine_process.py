@@ -145,6 +145,17 @@ def test_it_has_a_session_of_its_own_and_no_terminal_signal_reaches_it(tmp_path:
     process.close()
 
 
+def test_time_without_a_host_cpu_is_read_from_the_scheduler(tmp_path: Path) -> None:
+    process = start(tmp_path, ["sh", "-c", "i=0; while [ $i -lt 20000 ]; do i=$((i + 1)); done; exec sleep 60"])
+    stat = Path(f"/proc/{process.pid}/schedstat")
+    end = time.monotonic() + 20
+    while not process.starved() and time.monotonic() < end:
+        time.sleep(0.02)
+    assert 0 < process.starved() <= int(stat.read_text().split()[1]) / 1e9
+    process.close()
+    assert process.starved() == 0
+
+
 def test_close_while_it_starts_kills_it(tmp_path: Path) -> None:
     process = Process(["sleep", "60"], pass_fds=[], stderr=tmp_path / "stderr", bell=threading.Condition())
     threading.Thread(target=process.start).start()
