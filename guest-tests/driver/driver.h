@@ -72,6 +72,7 @@ struct td_device {
 	bool gone;			/* no use of the device from now on */
 	spinlock_t engines_lock;
 	wait_queue_head_t engine_free;
+	u64 lost_faults;		/* given up waiting for; under lock */
 	unsigned int nr_engines;
 	struct td_engine engines[TD_MAX_ENGINES];
 };
@@ -93,6 +94,7 @@ struct td_context {
 int td_engines_init(struct td_device *td);
 void td_engines_exit(struct td_device *td);
 int td_engine_dma(struct td_context *ctx, struct sva_testdev_dma *dma);
+void td_faults_drain(struct td_device *td);
 void td_engine_stop(struct td_context *ctx);
 void td_engine_allow(struct td_context *ctx);
 

@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* The device's DMA engines: hand one out, run a command, never leave it running. */
+#include <linux/delay.h>
 #include <linux/interrupt.h>
 #include <linux/io-64-nonatomic-lo-hi.h>
 #include <linux/iopoll.h>
+#include <linux/jiffies.h>
 
 #include "driver.h"
 
 #define DEFAULT_TIMEOUT_MS	(20 * MSEC_PER_SEC)
 #define ABORT_TIMEOUT_US	(100 * USEC_PER_MSEC)
 #define ABORT_POLL_US		10
+#define DRAIN_TIMEOUT_MS	(10 * MSEC_PER_SEC)
+#define DRAIN_POLL_US		100
 
 static irqreturn_t engine_irq(int irq, void *data)
 {
@@ -177,6 +181,37 @@ void td_engine_stop(struct td_context *ctx)
 	}
 	spin_unlock(&td->engines_lock);
 	wake_up_all(&td->engine_free);
+}
+
+/**
+ * td_faults_drain - wait until the kernel has answered all page faults
+ * @td: device, its lock held
+ *
+ * An access that was aborted may have left a fault on its way through the event
+ * queue and the IOMMU core's workqueue. A PASID must not be taken away before:
+ * the core frees such a fault while its work is queued (7.3,
+ * iopf_queue_remove_device()), as its users are to wait for it
+ * (iommu_report_device_fault()).
+ *
+ * Answers are read first: they never outrun the faults, so when both are the
+ * same, nothing was open at that moment.
+ */
+void td_faults_drain(struct td_device *td)
+{
+	unsigned long end = jiffies + msecs_to_jiffies(DRAIN_TIMEOUT_MS);
+	u64 answered, faults;
+
+	for (;;) {
+		answered = readq(td->regs + TD_RESUMES) + td->lost_faults;
+		faults = readq(td->regs + TD_STALLS);
+		if (answered >= faults)
+			return;
+		if (time_after(jiffies, end))
+			break;
+		usleep_range(DRAIN_POLL_US, 2 * DRAIN_POLL_US);
+	}
+	pci_warn(td->pdev, "%llu page faults are not answered\n", faults - answered);
+	td->lost_faults += faults - answered;
 }
 
 /**

@@ -28,12 +28,16 @@ static void td_release(struct kref *ref)
 	kfree(td);
 }
 
-/* Nothing of this context runs on the device afterwards. */
+/*
+ * Nothing of this context runs on the device afterwards, nor in the kernel on
+ * its behalf. td->lock is held.
+ */
 static void context_unbind(struct td_context *ctx)
 {
 	td_engine_stop(ctx);
 	down_write(&ctx->sem);
 	if (ctx->handle) {
+		td_faults_drain(ctx->td);
 		iommu_sva_unbind_device(ctx->handle);
 		mmdrop(ctx->mm);
 		ctx->handle = NULL;

@@ -16,6 +16,7 @@
 #define GROUP		"faultloop"
 #define EVENTS		TRACEFS "/events/" GROUP
 #define STATE		"/run/faultloop-probes"
+#define LOCK_SECONDS	60
 
 /* Workers of the I/O page fault queue, and the workloads themselves. */
 #define FILTER		"comm ~ \"kworker*\" || comm == \"workloads\""
@@ -189,19 +190,33 @@ static bool read_state(int state)
 	return false;
 }
 
-void trace_prepare(void)
+/* One workload at a time: windows that overlap would count each other's events. */
+static int lock_state(void)
 {
 	int state = open(STATE, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	int seconds;
 
 	if (state < 0)
 		die_errno(STATE);
-	if (flock(state, LOCK_EX))
-		die_errno("lock of " STATE);
+	for (seconds = 0; flock(state, LOCK_EX | LOCK_NB); seconds++) {
+		if (errno != EWOULDBLOCK)
+			die_errno("lock of " STATE);
+		if (seconds == LOCK_SECONDS)
+			die("another workload has been running for %d seconds",
+			    LOCK_SECONDS);
+		sleep(1);
+	}
+	return state;
+}
+
+void trace_prepare(void)
+{
+	int state = lock_state();	/* until this process ends */
+
 	if (!read_state(state)) {
 		set_probes(state);
 		read_state(state);
 	}
-	close(state);
 	pipe_fd = open(TRACEFS "/trace_pipe", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (pipe_fd < 0)
 		die_errno(TRACEFS "/trace_pipe");

@@ -16,7 +16,7 @@
 #define TRACE_INLINED	(-1)	/* the kernel has no function of that name */
 #define TRACE_NOTRACE	(-2)	/* it has, but lets nobody probe it */
 
-/* Set the probes, unless that has been done. */
+/* Set the probes, unless that has been done; no other workload runs from here on. */
 void trace_prepare(void);
 
 /* Forget all events so far; begin and end of what is counted. */
