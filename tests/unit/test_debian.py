@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -181,6 +181,25 @@ def test_tampered_file_is_refused(archive: Archive, root: DebianRoot, cache: Cac
     (archive.root / found.path).write_bytes(b"evil")
     with pytest.raises(InfrastructureError, match="tool_1_amd64"):
         root.fetch(found)
+    assert cache.entries("debian") == []
+
+
+class Deceived(DebianRoot):
+    """Its apt hands out something else without a word."""
+
+    def _apt(self, root: Path, argv: Sequence[str], failure: str) -> str:
+        if "download-file" in argv:
+            Path(argv[3]).write_bytes(b"evil")
+            return ""
+        return super()._apt(root, argv, failure)
+
+
+@needs_gpg
+def test_what_apt_hands_out_is_checked_again(archive: Archive, cache: Cache) -> None:
+    archive.publish("bookworm", "amd64", ("tool", "1", b"good"))
+    deceived = Deceived(cache)
+    with pytest.raises(InfrastructureError, match="not what its signed index says"):
+        deceived.fetch(deceived.resolve("tool", ["bookworm"]))
     assert cache.entries("debian") == []
 
 

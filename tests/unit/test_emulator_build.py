@@ -145,6 +145,9 @@ def test_firmware_sources_are_left_out(shop: Shop, monkeypatch: pytest.MonkeyPat
     (shop.tree / "roms" / "big").write_text("x")
     monkeypatch.setenv(SOURCE_VARIABLE, str(shop.tree))
     shop.build()
+    (build_tree,) = shop.cache.entries("emulator-trees")
+    assert "VERSION" in (files := json.loads((build_tree / "source-times.json").read_text())["files"])
+    assert "roms/big" not in files
     monkeypatch.delenv(SOURCE_VARIABLE)
     shop.build()
     (trees,) = shop.cache.entries("qemu-sources")

@@ -118,7 +118,10 @@ def _beats(path: Path) -> bool:
     return path.stat().st_size != before
 
 
-_HEART = ["sh", "-c", "(setsid sh -c 'while :; do echo x >>/b/heart; sleep 0.02; done') & echo up; wait"]
+_BEAT = "setsid sh -c 'for i in $(seq 500); do echo x >>/b/heart; sleep 0.02; done'"
+"""Goes on for ten seconds and more, wherever its parent is."""
+
+_HEART = ["sh", "-c", f"({_BEAT}) & echo up; wait"]
 
 
 def test_timeout_ends_everything(tmp_path: Path) -> None:
@@ -157,7 +160,9 @@ def _run_heart(folder: Path) -> None:
 def test_a_killed_harness_takes_the_sandbox_with_it(tmp_path: Path) -> None:
     harness = multiprocessing.get_context("fork").Process(target=_run_heart, args=(tmp_path,))
     harness.start()
+    deadline = time.monotonic() + 20
     while not (tmp_path / "heart").exists():
+        assert time.monotonic() < deadline
         time.sleep(0.01)
     harness.kill()
     harness.join()
@@ -170,7 +175,7 @@ def test_a_daemon_does_not_outlive_its_parent(tmp_path: Path) -> None:
         [
             "sh",
             "-c",
-            "setsid sh -c 'while :; do echo x >>/b/heart; sleep 0.02; done' >/dev/null 2>&1 & sleep 0.2",
+            f"{_BEAT} >/dev/null 2>&1 & sleep 0.2",
         ],
         binds=[Bind(tmp_path, "/b", writable=True)],
     )
