@@ -123,9 +123,8 @@ def _base(plan: _Plan) -> Path:
 
     def maker(folder: Path) -> None:
         need_space(plan.cache.root, _BASE_GIB, "building a kernel")
-        with plan.cache.lock("kernel-build", waiting="waiting: another process builds a kernel"):
-            (folder / "out").mkdir()
-            _compile(plan, folder, [Bind(plan.kernel.tree, SOURCE)], configured=False)
+        (folder / "out").mkdir()
+        _compile(plan, folder, [Bind(plan.kernel.tree, SOURCE)], configured=False)
 
     return plan.cache.make(_ROOM, key, maker)
 
@@ -164,7 +163,15 @@ def _moves_config(touched: Touched) -> bool:
 
 
 def _compile(plan: _Plan, folder: Path, source: Sequence[Bind], *, configured: bool) -> None:
-    """Configure, unless ``configured`` already, build into ``folder/out``, and put the results beside it."""
+    """Configure, unless ``configured`` already, build into ``folder/out``, and put the results beside it.
+
+    One kernel is built at a time on a host: two would only slow each other down, and need twice the memory.
+    """
+    with plan.cache.lock("kernel-build", waiting="waiting: another process builds a kernel"):
+        _compile_alone(plan, folder, source, configured=configured)
+
+
+def _compile_alone(plan: _Plan, folder: Path, source: Sequence[Bind], *, configured: bool) -> None:
     started = time.monotonic()
     allconfig = folder / "all.config"
     allconfig.write_text(kconfig.merged(plan.options), encoding="utf-8")
