@@ -148,11 +148,6 @@ class DebianRoot:
             hashes[filename] = sha256
         return DebianSource(name, best["Version"], suite, tuple(files), hashes)
 
-    def describe(self) -> str:
-        """Where packages come from; InfrastructureError when there is no mirror or no keyring."""
-        _keyring()
-        return f"{_site('bookworm')}, security updates from {_site('bookworm-security')}"
-
     def _packages(self, package: str, suite: str, arch: str) -> Iterator[DebianPackage]:
         for stanza in self._stanzas(package, suite, arch):
             yield DebianPackage(
@@ -318,7 +313,8 @@ def _write_root(root: Path, arch: str, sources: str) -> None:
 def mirror_origin() -> str:
     """Where the mirror's URL comes from, for `faultloop doctor`; InfrastructureError when there is none."""
     _site("sid")
-    return "FAULTLOOP_DEBIAN_MIRROR" if os.environ.get("FAULTLOOP_DEBIAN_MIRROR") else "this host's apt configuration"
+    named = "FAULTLOOP_DEBIAN_MIRROR"
+    return named if os.environ.get(named) else "this host's apt configuration"
 
 
 def _site(suite: str) -> str:

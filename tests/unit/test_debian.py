@@ -267,20 +267,21 @@ def test_fresh_index_is_not_read_again(archive: Archive, cache: Cache) -> None:
     assert _later(cache, fresh_seconds=3600).resolve("tool", ["bookworm"]).version == "2"
 
 
-def test_no_mirror(root: DebianRoot, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FAULTLOOP_DEBIAN_MIRROR", raising=False)
     monkeypatch.setattr(
         debian, "_run", lambda argv, failure: "cdrom:[x]|bookworm|main\nhttp://ports/|noble|main\n"
     )
-    monkeypatch.setattr(debian, "_keyring", lambda: "/k")
     with pytest.raises(InfrastructureError, match="FAULTLOOP_DEBIAN_MIRROR"):
-        root.describe()
+        debian.mirror_origin()
+    monkeypatch.setenv("FAULTLOOP_DEBIAN_MIRROR", "http://m/debian/")
+    assert debian.mirror_origin() == "FAULTLOOP_DEBIAN_MIRROR"
 
 
 def test_no_keyring(root: DebianRoot, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(debian, "_KEYRINGS", ("/nonexistent",))
     with pytest.raises(InfrastructureError, match="install the package debian-archive-keyring"):
-        root.describe()
+        root.resolve("tool", ["bookworm"])
 
 
 @pytest.mark.parametrize(
