@@ -96,8 +96,7 @@ def _reports(text: Sequence[str]) -> list[_Open]:
             continue
         rule = next((r for r in RULES if r.pattern.search(line)), None)
         if rule is not None and not _completes(opened, rule, number):
-            # Without an end marker, a report that had its backtrace ends where the next begins.
-            over = [report for report in opened if report.rule.end is None and report.traced]
+            over = [report for report in opened if _gives_way(report)]
             closed += over
             opened = [report for report in opened if report not in over]
             start = _start(text, number, over)
@@ -110,6 +109,11 @@ def _reports(text: Sequence[str]) -> list[_Open]:
         closed += done
         opened = [report for report in opened if report not in done]
     return sorted([*closed, *opened], key=lambda report: (report.start, report.headline))
+
+
+def _gives_way(report: _Open) -> bool:
+    """Without an end marker it ends where the next begins; a long one of lockdep only after its backtrace."""
+    return report.rule.end is None and (report.traced or report.rule.kind != "lockdep")
 
 
 def _completes(opened: Sequence[_Open], rule: Rule, number: int) -> bool:
