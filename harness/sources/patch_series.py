@@ -93,7 +93,7 @@ def choose(
     for wanted in [version] if version is not None else versions:
         members, missing, loose = _members([c for c in own if c.head.version == wanted], name)
         beside = [head for head in rest if head.version == wanted]
-        if missing and (len(members) > 1 or any(head.total for head in beside)):
+        if missing and (len(members) != 1 or any(head.total for head in beside)):
             problems.append(f"v{wanted} lacks {missing}")
             continue
         if loose and given:

@@ -125,8 +125,8 @@ _HEART = ["sh", "-c", f"({_BEAT}) & echo up; wait"]
 
 
 def test_timeout_ends_everything(tmp_path: Path) -> None:
-    with pytest.raises(InfrastructureError, match=r"not done after 0\.5 s"):
-        Sandbox().run(_HEART, binds=[Bind(tmp_path, "/b", writable=True)], timeout=0.5)
+    with pytest.raises(InfrastructureError, match=r"not done after 2 s"):
+        Sandbox().run(_HEART, binds=[Bind(tmp_path, "/b", writable=True)], timeout=2)
     assert (tmp_path / "heart").stat().st_size > 0
     assert not _beats(tmp_path / "heart")
 
@@ -143,13 +143,16 @@ def test_interruption_ends_everything(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_while_it_is_silent(tmp_path: Path) -> None:
-    timer = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
-    timer.start()
-    began = time.monotonic()
+    def press() -> None:
+        while not (tmp_path / "heart").exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    presser = threading.Thread(target=press)
+    presser.start()
     with pytest.raises(KeyboardInterrupt), contextlib.ExitStack() as stack:
-        stack.callback(timer.join)
+        stack.callback(presser.join)
         Sandbox().run(_HEART, binds=[Bind(tmp_path, "/b", writable=True)])
-    assert time.monotonic() - began < 5
     assert not _beats(tmp_path / "heart")
 
 
