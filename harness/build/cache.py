@@ -135,16 +135,12 @@ class Cache:
         if fault is not None:
             return [fault]
         files = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))["files"]
-        return [
-            f"{name}: content changed" for name, (_, sha) in files.items() if file_sha256(entry / name) != sha
-        ]
+        return [f"{name}: content changed" for name, (_, sha) in files.items() if file_sha256(entry / name) != sha]
 
     def sweep(self, room: str) -> None:
         """Remove what makers that were killed left behind."""
         for left in (self.root / room).glob(f"{_TEMPORARY}*"):
-            lock = FileLock(
-                self._lock_file(f"{room}-{left.name.removeprefix(_TEMPORARY)}"), thread_local=False
-            )
+            lock = FileLock(self._lock_file(f"{room}-{left.name.removeprefix(_TEMPORARY)}"), thread_local=False)
             with contextlib.suppress(Timeout, OSError), lock.acquire(blocking=False):
                 _remove(left)
 

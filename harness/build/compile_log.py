@@ -12,9 +12,7 @@ _ERROR = re.compile(
     r"(?:fatal )?error: |undefined reference|multiple definition of|^ERROR: modpost|^\S*ld: |Error: |"
     r"syntax error|No rule to make target|recipe commences before|missing separator|Assertion"
 )
-_LEAD = re.compile(
-    r"In file included from|^ +from |In function|In member|At top level|: warning: .*\[-Werror"
-)
+_LEAD = re.compile(r"In file included from|^ +from |In function|In member|At top level|: warning: .*\[-Werror")
 _SNIPPET = re.compile(r"\s+\d* *\||.*: note: |^>>> ")
 _MAKE_END = re.compile(r"^make(?:\[\d+\])?: \*\*\* \[")
 _MAX_LINES = 60

@@ -60,15 +60,11 @@ def read_changes(folder: Path) -> Changes:
     """Overlay, hooks and options; InfrastructureError when they are not there."""
     options = folder / "configure.options"
     if not options.is_file():
-        raise InfrastructureError(
-            f"{options}: not there; it holds the options of QEMU's configure, one a line"
-        )
+        raise InfrastructureError(f"{options}: not there; it holds the options of QEMU's configure, one a line")
     lines = [line.strip() for line in options.read_text(encoding="utf-8").splitlines()]
     top = folder / "overlay"
     return Changes(
-        overlay={
-            p.relative_to(top).as_posix(): p.read_bytes() for p in sorted(top.rglob("*")) if p.is_file()
-        },
+        overlay={p.relative_to(top).as_posix(): p.read_bytes() for p in sorted(top.rglob("*")) if p.is_file()},
         hooks={p.name: p.read_bytes() for p in sorted(folder.glob("[0-9]*.patch"))},
         options=tuple(line for line in lines if line and not line.startswith("#")),
     )
@@ -166,9 +162,7 @@ def _unpacked(tarball: Path, sha256: str, cache: Cache, sandbox: Sandbox) -> Pat
 
 def _require_qemu(tree: Path, named: str) -> None:
     if not (
-        (tree / "VERSION").is_file()
-        and (tree / "configure").is_file()
-        and (tree / "hw/arm/smmuv3.c").is_file()
+        (tree / "VERSION").is_file() and (tree / "configure").is_file() and (tree / "hw/arm/smmuv3.c").is_file()
     ):
         raise UserError(f"{named}: not QEMU's source (no VERSION, configure and hw/arm/smmuv3.c in it)")
 

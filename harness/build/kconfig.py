@@ -36,11 +36,7 @@ class Option:
     @property
     def line(self) -> str:
         """As Kconfig reads it."""
-        return (
-            f"# CONFIG_{self.name} is not set"
-            if self.value == NOT_SET
-            else f"CONFIG_{self.name}={self.value}"
-        )
+        return f"# CONFIG_{self.name} is not set" if self.value == NOT_SET else f"CONFIG_{self.name}={self.value}"
 
 
 def read_fragments(paths: Sequence[Path], version: str) -> tuple[Option, ...]:
@@ -101,9 +97,7 @@ def _parse(path: Path, text: str, version: tuple[int, int]) -> Iterable[Option]:
         found = _ASSIGNMENT.fullmatch(line) or _OFF.fullmatch(line)
         if found is None:
             if line.strip() and not line.lstrip().startswith("#"):
-                raise UserError(
-                    f"{path}:{number}: neither an option (CONFIG_X=...) nor a comment: {line.strip()}"
-                )
+                raise UserError(f"{path}:{number}: neither an option (CONFIG_X=...) nor a comment: {line.strip()}")
             continue
         limits = _LIMITS.fullmatch(found["rest"])
         if limits is None:

@@ -208,9 +208,7 @@ def _driver(plan: _Plan, entry: Path, touched: Touched | None, sources: Path) ->
         p.relative_to(sources).as_posix(): p.read_bytes() for p in sorted(sources.rglob("*")) if _is_source(p)
     }
     if not {"Makefile", "Kbuild"}.intersection(files):
-        raise InfrastructureError(
-            f"{sources}: the guest driver's sources are not there (no Makefile, no Kbuild)"
-        )
+        raise InfrastructureError(f"{sources}: the guest driver's sources are not there (no Makefile, no Kbuild)")
     identity = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
     key = digest("driver", _RECIPE, entry.name, identity)
 

@@ -108,9 +108,7 @@ class Sandbox:
     ) -> list[str]:
         bwrap = shutil.which("bwrap")
         if bwrap is None:
-            raise InfrastructureError(
-                "bwrap: not found; builds run in bubblewrap: install the package bubblewrap"
-            )
+            raise InfrastructureError("bwrap: not found; builds run in bubblewrap: install the package bubblewrap")
         command = ["prlimit", "--core=0:0", f"--fsize={_FILE_LIMIT}:{_FILE_LIMIT}", "--", bwrap]
         command += ["--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL", "--clearenv"]
         command += ["--json-status-fd", str(status_fd), "--hostname", "faultloop"]

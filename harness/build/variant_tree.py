@@ -96,11 +96,7 @@ def mounts(base: Path, touched: Touched | None, work: Path, newer_than: float) -
     now = max(time.time(), newer_than + 1.0)
     for name in names:
         os.utime(touched.folder / name, (now, now), follow_symlinks=False)
-    if (
-        not touched.removed
-        and len(names) <= _MAX_BINDS
-        and all(_plain(base, touched.folder, n) for n in names)
-    ):
+    if not touched.removed and len(names) <= _MAX_BINDS and all(_plain(base, touched.folder, n) for n in names):
         return [Bind(base, SOURCE), *(Bind(touched.folder / name, f"{SOURCE}/{name}") for name in names)]
     return [Bind(_linked(base, touched, work, now), SOURCE)]
 
@@ -111,10 +107,7 @@ def _plain(base: Path, folder: Path, name: str) -> bool:
     new = folder / name
     ways = [base.joinpath(*PurePosixPath(name).parts[:n]) for n in range(1, len(PurePosixPath(name).parts))]
     return (
-        old.is_file()
-        and not old.is_symlink()
-        and not new.is_symlink()
-        and not any(w.is_symlink() for w in ways)
+        old.is_file() and not old.is_symlink() and not new.is_symlink() and not any(w.is_symlink() for w in ways)
     )
 
 

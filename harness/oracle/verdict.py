@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from harness.errors import ExitStatus
 from harness.model import Change, Comparison, GuestRecord, Judgement, Outcome, PathResult, Splat, Verdict
 
-
 STATUS: Mapping[Verdict, ExitStatus] = {
     Verdict.FIXES: ExitStatus.FIXES,
     Verdict.PARTIAL: ExitStatus.NOT_FIXED,

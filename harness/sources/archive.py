@@ -145,9 +145,7 @@ def linux_version(tree: Path, named: str) -> str:
     head: dict[str, str] = {found[1]: found[2] for found in _NUMBER.finditer(text[:4096])}
     numbers = [head.get(part, "") for part in ("VERSION", "PATCHLEVEL", "SUBLEVEL")]
     if not all(number.isdigit() for number in numbers):
-        raise UserError(
-            f"{named}: not a Linux source tree (no Makefile with VERSION, PATCHLEVEL and SUBLEVEL)"
-        )
+        raise UserError(f"{named}: not a Linux source tree (no Makefile with VERSION, PATCHLEVEL and SUBLEVEL)")
     if not (tree / "arch" / "arm64" / "Kconfig").is_file():
         raise UserError(f"{named}: a Linux source tree without arch/arm64")
     return ".".join(numbers) + head.get("EXTRAVERSION", "")

@@ -34,9 +34,7 @@ _SUITE = (
 )
 _MAIN = re.compile(rf"(?:{_SUITE})(?:-updates|-backports)?")
 _SECURITY = re.compile(rf"(?:{_SUITE})(?:-security|/updates)")
-_BAD_SIGNATURE = re.compile(
-    r"GPG error|is not signed|NO_PUBKEY|BADSIG|EXPKEYSIG|Clearsigned file isn't valid"
-)
+_BAD_SIGNATURE = re.compile(r"GPG error|is not signed|NO_PUBKEY|BADSIG|EXPKEYSIG|Clearsigned file isn't valid")
 
 _APT_CONF = """\
 Dir::State "{root}/state";
@@ -165,12 +163,9 @@ class DebianRoot:
         """Stanzas of a package in the suite's index; ``arch`` may be ``source``."""
         if (suite, arch) not in self._indexes:
             root = self._root(suite, arch)
-            lists = sorted(
-                (root / "state" / "lists").glob("*_Sources*" if arch == "source" else "*_Packages*")
-            )
+            lists = sorted((root / "state" / "lists").glob("*_Sources*" if arch == "source" else "*_Packages*"))
             self._indexes[suite, arch] = [
-                self._apt(root, [_HELPER, "cat-file", str(path)], f"cannot read {path.name}")
-                for path in lists
+                self._apt(root, [_HELPER, "cat-file", str(path)], f"cannot read {path.name}") for path in lists
             ]
         return [stanza for text in self._indexes[suite, arch] for stanza in parse_stanzas(text, package)]
 

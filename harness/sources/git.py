@@ -36,9 +36,7 @@ def has_work_tree(path: Path) -> bool:
     return (path / ".git").exists()
 
 
-def export_ref(
-    repository: Path, ref: str, name: str, *, cache: Cache, sandbox: Sandbox
-) -> tuple[Label, Path]:
+def export_ref(repository: Path, ref: str, name: str, *, cache: Cache, sandbox: Sandbox) -> tuple[Label, Path]:
     """The tree of a commit, tag or branch. UserError when the repository does not know it."""
     commit = _resolve(repository, ref)
     tree_id = _git(repository, ["rev-parse", "--verify", f"{commit}^{{tree}}"]).strip()

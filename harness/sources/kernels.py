@@ -129,9 +129,7 @@ def _current(name: str, row: SeriesRow, cache: Cache, debian: DebianRoot, sandbo
     package = _package(row, debian)
     origin = f"Debian {package.name} {package.version} ({package.suite}), sha256:{package.sha256}"
     label = Label(name, origin, package.sha256)
-    return _kernel(
-        name, label, archive.deb(lambda: debian.fetch(package), label, cache=cache, sandbox=sandbox)
-    )
+    return _kernel(name, label, archive.deb(lambda: debian.fetch(package), label, cache=cache, sandbox=sandbox))
 
 
 def _package(row: SeriesRow, debian: DebianRoot) -> DebianPackage:

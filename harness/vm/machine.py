@@ -272,7 +272,7 @@ class Guest:
     def _examine(self, what: str) -> None:
         """Nothing was heard for as long as the silence bound: raise when the guest is hung, else go on."""
         silence = self._console.silence
-        finding = probe.examine(self._qmp, self._console, self._process.pid, self.spec.deadlines.qmp)
+        finding = probe.examine(self._qmp, self._console, self._process, self.spec.deadlines.qmp)
         if finding.hung and not self._autopsy.lost():
             raise self._hung(what, f"nothing heard for {silence:.0f} s, and {finding.why}", finding)
         self.notes.append(f"silent for {silence:.0f} s during {what}: {finding.text()}")
@@ -287,8 +287,8 @@ class Guest:
         bound = self.spec.deadlines.qmp
         idle = False
         try:
-            found = finding or probe.examine(self._qmp, self._console, self._process.pid, bound)
-            tried = [*found.tried, *probe.dump(self._qmp, self._console, bound)]
+            found = finding or probe.examine(self._qmp, self._console, self._process, bound)
+            tried = [*found.tried, *probe.dump(self._qmp, self._console, self._process, bound)]
             idle = found.idle
         except GuestError as error:
             tried = [error.message]

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from harness.errors import GuestError
 from harness.vm.console import Console
+from harness.vm.process import Process
 from harness.vm.qmp import Qmp
 
 SAMPLES = 5
@@ -30,7 +31,12 @@ IDLE_SHARE = 0.1
 SPIN_BYTES = 256
 """Program counters of all samples within this: a loop that leads nowhere."""
 
+SPIN_SECONDS = 0.5
+MOST_SAMPLES = 50
+"""On a crowded host, until each CPU that is not idle has run for ``SPIN_SECONDS``."""
+
 _ANSWER_SECONDS = 3.0
+_ANSWER_ROUNDS = 10
 _DUMP_SECONDS = 15.0
 _ANSWER = re.compile(r"sysrq: |SysRq : ")
 _PC = re.compile(r"^CPU#(\d+)|\bPC=([0-9a-f]{16})", re.MULTILINE)
@@ -60,6 +66,8 @@ class CpuSample:
     """Of a host CPU that its thread used or waited for."""
     counters: tuple[int, ...]
     """Program counters."""
+    ran: float = SPIN_SECONDS
+    """Seconds of a host CPU that its thread had; one that had none stands still without spinning."""
 
     @property
     def idle(self) -> bool:
@@ -67,14 +75,18 @@ class CpuSample:
 
     @property
     def spins(self) -> bool:
-        return not self.idle and bool(self.counters) and max(self.counters) - min(self.counters) < SPIN_BYTES
+        return (
+            self.ran >= SPIN_SECONDS
+            and bool(self.counters)
+            and max(self.counters) - min(self.counters) < SPIN_BYTES
+        )
 
     def text(self) -> str:
         places = " ".join(dict.fromkeys(f"{pc:016x}" for pc in self.counters))
         return f"CPU {self.index}: {'in WFI' if self.idle else f'busy ({self.share:.0%})'}, PC {places}"
 
 
-def examine(qmp: Qmp, console: Console, pid: int, deadline: float) -> Finding:
+def examine(qmp: Qmp, console: Console, process: Process, deadline: float) -> Finding:
     """Judge a silent guest. ``deadline`` bounds each QMP command; GuestError when QEMU itself is silent."""
     found = Finding()
     status = str(qmp.execute("query-status", deadline=deadline)["status"])
@@ -82,9 +94,9 @@ def examine(qmp: Qmp, console: Console, pid: int, deadline: float) -> Finding:
     if status != "running":
         found.hung, found.why = True, f"QEMU does not run it ({status})"
         return found
-    cpus = sample(qmp, pid, deadline)
+    cpus = sample(qmp, process.pid, deadline)
     found.tried += [cpu.text() for cpu in cpus]
-    answers = sysrq(qmp, console, "h", deadline)
+    answers = sysrq(qmp, console, process, "h", deadline)
     found.tried.append(f"SysRq-h over the console: {'answered' if answers else 'no answer'}")
     found.idle = answers and all(cpu.idle for cpu in cpus)
     found.hung, found.why = judge(cpus, answers)
@@ -105,20 +117,23 @@ def judge(cpus: Iterable[CpuSample], answers: bool) -> tuple[bool, str]:
 
 
 def sample(qmp: Qmp, pid: int, deadline: float) -> list[CpuSample]:
-    """Watch every virtual CPU for ``SAMPLES`` times ``SAMPLE_SECONDS``."""
+    """Watch every virtual CPU, ``SAMPLES`` times or more, ``SAMPLE_SECONDS`` apart."""
     info = qmp.execute("query-cpus-fast", deadline=deadline)
     threads = {int(cpu["cpu-index"]): int(cpu["thread-id"]) for cpu in info}
     counters: dict[int, list[int]] = {index: [] for index in threads}
-    began, before = time.monotonic(), {index: _runtime(pid, tid) for index, tid in threads.items()}
-    for _ in range(SAMPLES):
+    began, before = time.monotonic(), {index: _scheduled(pid, tid) for index, tid in threads.items()}
+    for number in range(MOST_SAMPLES):
         time.sleep(SAMPLE_SECONDS)
         for index, counter in program_counters(qmp.hmp("info registers -a", deadline=deadline)):
             counters.setdefault(index, []).append(counter)
-    elapsed = time.monotonic() - began
-    return [
-        CpuSample(index, (_runtime(pid, tid) - before[index]) / elapsed, tuple(counters[index]))
-        for index, tid in threads.items()
-    ]
+        elapsed = time.monotonic() - began
+        cpus = []
+        for index, tid in threads.items():
+            ran, waited = (now - then for now, then in zip(_scheduled(pid, tid), before[index], strict=True))
+            cpus.append(CpuSample(index, (ran + waited) / elapsed, tuple(counters[index]), ran))
+        if number + 1 >= SAMPLES and all(cpu.idle or cpu.ran >= SPIN_SECONDS for cpu in cpus):
+            break
+    return cpus
 
 
 def program_counters(registers: str) -> list[tuple[int, int]]:
@@ -132,19 +147,27 @@ def program_counters(registers: str) -> list[tuple[int, int]]:
     return found
 
 
-def sysrq(qmp: Qmp, console: Console, key: str, deadline: float) -> bool:
-    """Press a SysRq key; whether the kernel said that it heard."""
+def sysrq(qmp: Qmp, console: Console, process: Process, key: str, deadline: float) -> bool:
+    """Press a SysRq key; whether the kernel said that it heard. It is given time that it could use."""
     mark = console.lines
     qmp.execute("chardev-send-break", {"id": "console"}, deadline=deadline)
-    return console.send(key.encode()) and console.wait_for(_ANSWER, _ANSWER_SECONDS, mark) is not None
+    if not console.send(key.encode()):
+        return False
+    for _ in range(_ANSWER_ROUNDS):
+        starved = process.starved()
+        if console.wait_for(_ANSWER, _ANSWER_SECONDS, mark) is not None:
+            return True
+        if process.starved() - starved < _ANSWER_SECONDS / 2:
+            return False
+    return False
 
 
-def dump(qmp: Qmp, console: Console, deadline: float) -> list[str]:
+def dump(qmp: Qmp, console: Console, process: Process, deadline: float) -> list[str]:
     """Have a hung guest's kernel print what it can, into the console's log. What was tried, for the user."""
     tried = []
     with suppress(GuestError):
         for key, what in _DUMPS:
-            if not sysrq(qmp, console, key, deadline):
+            if not sysrq(qmp, console, process, key, deadline):
                 tried.append(f"SysRq-{key} ({what}): no answer")
                 break
             tried.append(f"SysRq-{key} ({what}): in console.log")
@@ -164,9 +187,9 @@ def own_threads() -> list[str]:
     return [f"{names.get(key, key)}:\n{''.join(traceback.format_stack(frame))}" for key, frame in frames.items()]
 
 
-def _runtime(pid: int, tid: int) -> float:
-    """Seconds that a thread has run or waited to run: a busy host must not make a CPU look idle."""
+def _scheduled(pid: int, tid: int) -> tuple[float, float]:
+    """Seconds that a thread has run, and waited to run: a busy host must not make a CPU look idle."""
     with suppress(OSError, ValueError, IndexError):
         ran, waited = Path(f"/proc/{pid}/task/{tid}/schedstat").read_text().split()[:2]
-        return (int(ran) + int(waited)) / 1e9
-    return 0.0
+        return int(ran) / 1e9, int(waited) / 1e9
+    return 0.0, 0.0

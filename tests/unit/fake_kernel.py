@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A kernel tree of a dozen files whose Makefile answers the calls that the harness makes, with real dependencies."""
+"""A kernel tree of a dozen files whose Makefile answers the calls of the harness, with real dependencies."""
 
 from __future__ import annotations
 

@@ -119,9 +119,7 @@ def test_hostile_tarball(
         (lambda tree: (tree / "arch/arm64/Kconfig").unlink(), "without arch/arm64"),
     ],
 )
-def test_not_a_kernel(
-    tree: Path, tmp_path: Path, cache: Cache, spoil: Callable[[Path], object], why: str
-) -> None:
+def test_not_a_kernel(tree: Path, tmp_path: Path, cache: Cache, spoil: Callable[[Path], object], why: str) -> None:
     spoil(tree)
     with pytest.raises(UserError, match=why):
         archive.tarball(_tar(tree, tmp_path / "x.tar"), "x", cache=cache, sandbox=Sandbox())

@@ -58,15 +58,11 @@ class Archive:
             path = self._pool(f"{name}_{version.replace(':', '%3a')}_{arch}.deb", content)
             text += f"Package: {name}\nVersion: {version}\nArchitecture: {arch}\n"
             text += "Depends: libc6 (>= 2.36),\n other\n"
-            text += (
-                f"Filename: {path}\nSize: {len(content)}\nSHA256: {hashlib.sha256(content).hexdigest()}\n\n"
-            )
+            text += f"Filename: {path}\nSize: {len(content)}\nSHA256: {hashlib.sha256(content).hexdigest()}\n\n"
         self._index(suite, f"main/binary-{arch}/Packages", text)
 
     def publish_source(self, suite: str, name: str, version: str, files: dict[str, bytes]) -> None:
-        text = (
-            f"Package: {name}\nVersion: {version}\nDirectory: pool\nFiles:\n ignored 1 x\nChecksums-Sha256:\n"
-        )
+        text = f"Package: {name}\nVersion: {version}\nDirectory: pool\nFiles:\n ignored 1 x\nChecksums-Sha256:\n"
         for filename, content in files.items():
             self._pool(filename, content)
             text += f" {hashlib.sha256(content).hexdigest()} {len(content)} {filename}\n"
@@ -84,9 +80,7 @@ class Archive:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         date = datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S UTC")
-        release = (
-            f"Origin: Debian\nSuite: {suite}\nCodename: {suite}\nDate: {date}\nArchitectures: amd64 arm64\n"
-        )
+        release = f"Origin: Debian\nSuite: {suite}\nCodename: {suite}\nDate: {date}\nArchitectures: amd64 arm64\n"
         release += "Components: main\nSHA256:\n"
         for index in sorted(folder.glob("main/*/*")):
             content = index.read_bytes()
@@ -125,9 +119,7 @@ def cache(tmp_path: Path) -> Cache:
 
 def _later(cache: Cache, notices: list[str] | None = None, fresh_seconds: float = 0) -> DebianRoot:
     """A root of a later run: one run reads an index once."""
-    return DebianRoot(
-        cache, notice=(notices if notices is not None else []).append, fresh_seconds=fresh_seconds
-    )
+    return DebianRoot(cache, notice=(notices if notices is not None else []).append, fresh_seconds=fresh_seconds)
 
 
 @pytest.fixture

@@ -127,15 +127,10 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
 def test_built_with_overlay_hooks_and_options(shop: Shop) -> None:
     built = shop.build()
     assert shop.compiled() == _ALL
-    assert (
-        "--enable-tcg --disable-docs" in shop.lines[0]
-        and "--python=/build/tools/bin/python3" in shop.lines[0]
-    )
+    assert "--enable-tcg --disable-docs" in shop.lines[0] and "--python=/build/tools/bin/python3" in shop.lines[0]
     assert built.version == "QEMU emulator version 10.0.99"
     assert built.origin == f"Debian qemu 1:10.0.99-1 (trixie), qemu_10.0.99+ds.orig.tar.xz sha256:{'cd' * 32}"
-    assert subprocess.run([built.binary], capture_output=True, text=True, check=True).stdout.startswith(
-        "QEMU"
-    )
+    assert subprocess.run([built.binary], capture_output=True, text=True, check=True).stdout.startswith("QEMU")
     facts = json.loads((built.binary.parent / "build.json").read_text())
     assert facts["objects"] == 3
 
@@ -174,9 +169,7 @@ def test_from_the_cache(shop: Shop) -> None:
         ("0003-no-code.patch", "--- a/VERSION\n+++ b/VERSION\n@@ -1 +1 @@\n-10.0.99\n+10.0.98\n", []),
     ],
 )
-def test_a_change_of_ours_rebuilds_what_it_touches(
-    shop: Shop, name: str, text: str, objects: list[str]
-) -> None:
+def test_a_change_of_ours_rebuilds_what_it_touches(shop: Shop, name: str, text: str, objects: list[str]) -> None:
     first = shop.build()
     shop.put(name, text)
     second = shop.build()
@@ -265,9 +258,7 @@ def test_compile_error_is_ours_and_has_the_compilers_lines(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("what", ["nothing", "folder", "tarball"])
-def test_named_source_that_is_none(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
-) -> None:
+def test_named_source_that_is_none(shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str) -> None:
     path = tmp_path / ("x.tar" if what == "tarball" else "x")
     if what != "nothing":
         (tmp_path / "x").mkdir()

@@ -18,9 +18,7 @@ _IDENTITY = ["-c", "user.name=a", "-c", "user.email=a@b"]
 
 
 def _git(tree: Path, *argv: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(tree), *_IDENTITY, *argv], check=True, capture_output=True, text=True
-    )
+    done = subprocess.run(["git", "-C", str(tree), *_IDENTITY, *argv], check=True, capture_output=True, text=True)
     return done.stdout.strip()
 
 
@@ -47,8 +45,7 @@ def _objects(tree: Path) -> list[str]:
 def test_commit_tag_and_branch_are_the_same_tree(tree: Path, cache: Cache) -> None:
     commit = _git(tree, "rev-parse", "HEAD")
     found = {
-        git.export_ref(tree, ref, ref, cache=cache, sandbox=Sandbox())[1]
-        for ref in (commit, "v6.1.7", "main")
+        git.export_ref(tree, ref, ref, cache=cache, sandbox=Sandbox())[1] for ref in (commit, "v6.1.7", "main")
     }
     assert len(found) == 1
     label, exported = git.export_ref(tree, "main", "x", cache=cache, sandbox=Sandbox())

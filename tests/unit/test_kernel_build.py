@@ -72,9 +72,7 @@ def _diff(name: str, new: str | None) -> str:
     head = f"diff --git a/{name} b/{name}\n"
     head += "new file mode 100644\n" if old is None else ""
     head += "deleted file mode 100644\n" if new is None else ""
-    return head + "".join(
-        difflib.unified_diff((old or "").splitlines(True), (new or "").splitlines(True), a, b)
-    )
+    return head + "".join(difflib.unified_diff((old or "").splitlines(True), (new or "").splitlines(True), a, b))
 
 
 _FORK = fake_kernel.FILES["kernel/fork.c"]

@@ -108,9 +108,7 @@ class Offline(FakeDebian):
         raise InfrastructureError("the index of Debian bookworm cannot be had", detail=self.detail)
 
 
-def test_without_network_the_cache_serves(
-    tmp_path: Path, debian: FakeDebian, table: kernels.KernelTable
-) -> None:
+def test_without_network_the_cache_serves(tmp_path: Path, debian: FakeDebian, table: kernels.KernelTable) -> None:
     notices: list[str] = []
     cache = Cache(tmp_path / "cache", notice=notices.append)
     offline = Offline(cache, debian.deb)
@@ -124,9 +122,7 @@ def test_without_network_the_cache_serves(
         kernels.resolve("newest", cache=cache, debian=offline, table=table)
 
 
-def test_bad_signature_is_never_passed_over(
-    cache: Cache, debian: FakeDebian, table: kernels.KernelTable
-) -> None:
+def test_bad_signature_is_never_passed_over(cache: Cache, debian: FakeDebian, table: kernels.KernelTable) -> None:
     kernels.resolve("6.1", cache=cache, debian=debian, table=table)
     offline = Offline(cache, debian.deb)
     offline.detail = "W: GPG error: NO_PUBKEY 123"

@@ -152,6 +152,7 @@ def test_program_counters_of_every_cpu() -> None:
 
 WFI = CpuSample(0, 0.01, (0x1000, 0x1000))
 SPIN = CpuSample(1, 1.0, (0x2000, 0x2004, 0x2000))
+STARVED = CpuSample(1, 1.0, (0x2000, 0x2000, 0x2000), ran=0.01)
 WORK = CpuSample(1, 0.9, (0x2000, 0x903000, 0x400100))
 
 
@@ -161,6 +162,7 @@ WORK = CpuSample(1, 0.9, (0x2000, 0x903000, 0x400100))
         ([WFI, WFI], True, True, "in WFI"),
         ([WFI, WFI], False, True, "in WFI"),
         ([WFI, SPIN], False, True, "CPU 1 spins in place"),
+        ([WFI, STARVED], False, False, "CPU 1 is computing"),
         ([WFI, SPIN], True, False, "is computing; its kernel answers SysRq"),
         ([WFI, WORK], False, False, "is computing; its kernel answers no SysRq"),
         ([WFI, WORK], True, False, "CPU 1 is computing"),

@@ -84,7 +84,9 @@ except KeyboardInterrupt:
 def test_an_interruption_unwinds_every_task(tmp_path: Path, number: signal.Signals, whole_group: bool) -> None:
     """Also when it reaches the tasks twice: from the terminal, and from the parent that stops them."""
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(tmp_path)], env={**os.environ, "PYTHONPATH": "."}, start_new_session=True
+        [sys.executable, "-c", SCRIPT, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": "."},
+        start_new_session=True,
     )
     deadline = time.monotonic() + 30
     while len(list(tmp_path.glob("started-*"))) < 2:

@@ -48,9 +48,7 @@ def test_read_only_but_for_what_is_writable(tmp_path: Path) -> None:
 
 
 def test_no_network_no_host_processes_no_rights(tmp_path: Path) -> None:
-    lines = _lines(
-        ["sh", "-c", "cat /proc/net/dev; grep CapEff /proc/self/status; ls -d /proc/[0-9]*; ulimit -c"]
-    )
+    lines = _lines(["sh", "-c", "cat /proc/net/dev; grep CapEff /proc/self/status; ls -d /proc/[0-9]*; ulimit -c"])
     assert [line.split(":")[0].strip() for line in lines[2:3]] == ["lo"]
     assert "CapEff:\t0000000000000000" in lines
     assert not any(str(os.getpid()) in line for line in lines)

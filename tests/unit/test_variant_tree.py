@@ -60,9 +60,7 @@ def test_touched_files_are_newer_than_the_objects(base: Path, tmp_path: Path) ->
 
 def test_added_removed_and_changed_names(base: Path, tmp_path: Path) -> None:
     before = tree_sha256(base)
-    touched = _touched(
-        tmp_path, {"mm/a.c": None, "mm/b.c": b"B", "drivers/new/c.c": b"C", "never/was.c": None}
-    )
+    touched = _touched(tmp_path, {"mm/a.c": None, "mm/b.c": b"B", "drivers/new/c.c": b"C", "never/was.c": None})
     binds = mounts(base, touched, tmp_path, 0.0)
     assert [bind.target for bind in binds] == [SOURCE]
     assert _seen(binds, "ls mm; cat mm/b.c; echo; cat drivers/new/c.c; echo; ! touch mm/x") == [
@@ -92,9 +90,7 @@ def test_modes_and_links_come_from_the_scratch_folder(base: Path, tmp_path: Path
     (scratch / "run.sh").chmod(0o755)
     (scratch / "ln").symlink_to("mm/a.c")
     (tmp_path / "touched").mkdir()
-    touched = write_touched(
-        {"run.sh": b"#!/bin/sh\necho 2\n", "ln": b"mm/a.c"}, scratch, tmp_path / "touched"
-    )
+    touched = write_touched({"run.sh": b"#!/bin/sh\necho 2\n", "ln": b"mm/a.c"}, scratch, tmp_path / "touched")
     assert _seen(mounts(base, touched, tmp_path, 0.0), "./run.sh; cat ln") == ["2", "a"]
     assert [row[:2] for row in touched.identity()] == [["ln", "link"], ["run.sh", "x"]]
 

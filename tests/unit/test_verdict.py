@@ -17,7 +17,8 @@ SETUP = "cortex-a57"
 
 def record(variant: str, **outcomes: str) -> GuestRecord:
     results = tuple(
-        PathResult(path.replace("_", "-"), SETUP, Outcome(o), reason=f"{o} because") for path, o in outcomes.items()
+        PathResult(path.replace("_", "-"), SETUP, Outcome(o), reason=f"{o} because")
+        for path, o in outcomes.items()
     )
     return GuestRecord(variant=variant, setup=SETUP, results=results, end="POWEROFF")
 
