@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -115,6 +116,7 @@ def main() -> int:
     parser.add_argument("build", type=Path, help="their build folder, configured and built")
     parser.add_argument("names", nargs="*", help="mutants (default: all)")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # by way of every `finally`
     source, folder = options.source.resolve(), options.build.resolve()
     survivors = 0
     try:

@@ -23,7 +23,7 @@ Options = Mapping[str, str | int | bool]
 ANSWER_SECONDS = 20
 """No answer of QEMU takes as long: it hangs."""
 POLL_SECONDS = 0.2
-POLLS = 20_000
+POLLS = 2_000
 """No effect takes as many commands to show."""
 
 
