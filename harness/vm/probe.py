@@ -75,11 +75,9 @@ class CpuSample:
 
     @property
     def spins(self) -> bool:
-        return (
-            self.ran >= SPIN_SECONDS
-            and bool(self.counters)
-            and max(self.counters) - min(self.counters) < SPIN_BYTES
-        )
+        if self.idle or self.ran < SPIN_SECONDS or not self.counters:
+            return False
+        return max(self.counters) - min(self.counters) < SPIN_BYTES
 
     def text(self) -> str:
         places = " ".join(dict.fromkeys(f"{pc:016x}" for pc in self.counters))
