@@ -5,6 +5,8 @@
 #include <sched.h>
 #include <stdint.h>
 #include <sys/mman.h>
+#include <sys/rseq.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -22,15 +24,31 @@
 #define FILL_PAGES	64	/* more than any kernel's batch holds */
 #define DRAIN_TRIES	8
 
+#define RSEQ_AREA_SIZE	32	/* as the C library registers it */
+
 size_t page_size;
 static uintptr_t next_address = AREA_BASE;
 static char *stack_base;	/* all that a path has on the stack is below */
+
+/*
+ * The kernel writes the CPU's number into a process's memory whenever it was
+ * preempted: a write fault after a fork, at any time.
+ */
+static void stop_kernel_writes(void)
+{
+	char *area = (char *)__builtin_thread_pointer() + __rseq_offset;
+
+	if (__rseq_size &&
+	    syscall(SYS_rseq, area, RSEQ_AREA_SIZE, RSEQ_FLAG_UNREGISTER, RSEQ_SIG))
+		die_errno("rseq");
+}
 
 void area_init(void)
 {
 	cpu_set_t cpus;
 	int cpu = sched_getcpu();
 
+	stop_kernel_writes();
 	page_size = sysconf(_SC_PAGESIZE);
 	stack_base = __builtin_frame_address(0);
 	if (cpu < 0)

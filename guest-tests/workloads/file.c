@@ -7,6 +7,7 @@
 #include "area.h"
 #include "ktap.h"
 #include "paths.h"
+#include "trace.h"
 #include "upgrade.h"
 
 #define DISK_FILE	"/mnt/disk/file-mkwrite"
@@ -80,6 +81,10 @@ void file_mkwrite(void)
 	upgrade_run(&upgrade, &s);
 	if (pread(file, &found, sizeof(found), 0) != sizeof(found))
 		die_errno("read of " DISK_FILE);
+	/* To clean the page is to invalidate its translation: that would mend it. */
+	ktap_point(trace_hits("folio_mkclean") <= 0, PRECONDITION,
+		   "nothing was written back meanwhile (folio_mkclean ran %d times)",
+		   trace_hits("folio_mkclean"));
 	ktap_point(found == READ_ONCE(*s.word), DATA, "the file holds %#llx, memory %#llx",
 		   (unsigned long long)found, (unsigned long long)READ_ONCE(*s.word));
 }

@@ -43,11 +43,20 @@ struct view view_of(const void *addr)
 	return view;
 }
 
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000000ULL + now.tv_nsec;
+}
+
 void window_open(struct window *window, const void *addr, size_t size)
 {
 	window->addr = addr;
 	window->size = size;
 	area_settle();
+	window->opened_ns = now_ns();
 	trace_open();
 	window->before = dma_counters();
 }
@@ -70,6 +79,7 @@ void window_close(struct window *window)
 		nanosleep(&poll, NULL);
 	}
 	trace_close();
+	window->closed_ns = now_ns();
 	trace_count(window->addr, window->size);
 }
 
@@ -165,6 +175,8 @@ void tell_window(const struct window *window, const struct sva_testdev_dma *dma)
 	ktap_fact("resumes", "%llu", (unsigned long long)(a->resumes - b->resumes));
 	ktap_fact("evictions", "%llu",
 		  (unsigned long long)(a->full_flushes - b->full_flushes));
+	ktap_fact("window_us", "%llu",
+		  (unsigned long long)(window->closed_ns - window->opened_ns) / 1000);
 	ktap_fact("hit_perm_faults", "%llu",
 		  (unsigned long long)(a->hit_perm_faults - b->hit_perm_faults));
 }

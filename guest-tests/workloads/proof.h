@@ -51,6 +51,7 @@ struct window {
 	const char *addr;
 	size_t size;
 	struct sva_testdev_counters before, after;
+	uint64_t opened_ns, closed_ns;
 };
 
 void window_open(struct window *window, const void *addr, size_t size);

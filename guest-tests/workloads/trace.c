@@ -18,8 +18,8 @@
 #define STATE		"/run/faultloop-probes"
 #define LOCK_SECONDS	60
 
-/* Workers of the I/O page fault queue, and the workloads themselves. */
-#define FILTER		"comm ~ \"kworker*\" || comm == \"workloads\""
+/* Workers of the I/O page fault queue and of writeback, and the workloads. */
+#define FILTER		"comm ~ \"kworker*\" || comm ~ \"jbd2*\" || comm == \"workloads\""
 
 #define MARK_OPEN	"faultloop window opens"
 #define MARK_CLOSE	"faultloop window closes"
@@ -68,6 +68,7 @@ static struct probe probes[] = {
 	{ .name = "ext4_page_mkwrite" },
 	{ .name = "hugetlb_wp" },
 	{ .name = "do_huge_pmd_wp_page" },
+	{ .name = "folio_mkclean" },
 	{ .name = "change_protection" },
 	{ .name = "unmap_vmas" },
 };
