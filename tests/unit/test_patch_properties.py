@@ -182,7 +182,7 @@ TOKENS = [
 ]  # fmt: skip
 
 
-@settings(quick, max_examples=400)
+@settings(quick, max_examples=250)
 @given(st.lists(st.one_of(st.sampled_from(TOKENS), st.binary(max_size=6)), max_size=25))
 def test_any_mixture_of_what_mails_are_made_of(tokens: list[bytes]) -> None:
     read_bytes(b"".join(tokens))
@@ -191,7 +191,7 @@ def test_any_mixture_of_what_mails_are_made_of(tokens: list[bytes]) -> None:
 DAMAGE = st.tuples(st.floats(0, 1), st.integers(0, 40), st.binary(max_size=8))
 
 
-@settings(quick, max_examples=250)
+@settings(quick, max_examples=150)
 @given(st.sampled_from(SEEDS), st.lists(DAMAGE, max_size=3), st.integers(0, 4))
 def test_any_damage_to_a_real_mail(seed: Path, damage: list[tuple[float, int, bytes]], dice: int) -> None:
     data = seed.read_bytes()
@@ -209,7 +209,7 @@ def test_any_damage_to_a_real_mail(seed: Path, damage: list[tuple[float, int, by
             assert set(changes) <= set(series.files)
 
 
-@settings(quick, max_examples=200)
+@settings(quick, max_examples=100)
 @given(st.one_of(st.binary(max_size=60), st.text(max_size=30).map(lambda text: text.encode("utf-8", "replace"))))
 def test_a_name_that_is_let_through_stays_in_the_tree(raw: bytes) -> None:
     try:
@@ -222,7 +222,7 @@ def test_a_name_that_is_let_through_stays_in_the_tree(raw: bytes) -> None:
     assert ".git" not in {part.lower() for part in Path(name).parts}
 
 
-@settings(quick, max_examples=200)
+@settings(quick, max_examples=100)
 @given(st.integers(0, 3), st.lists(st.sampled_from(["..", ".", "a", "b", "", "/"]), min_size=1, max_size=6))
 def test_a_link_that_is_let_through_stays_in_the_tree(depth: int, parts: list[str]) -> None:
     path, target = "d/" * depth + "l", "/".join(parts)
@@ -233,7 +233,7 @@ def test_a_link_that_is_let_through_stays_in_the_tree(depth: int, parts: list[st
     assert Path(os.path.normpath(Path("/tree", path).parent / target)).is_relative_to("/tree")
 
 
-@settings(quick, max_examples=200)
+@settings(quick, max_examples=100)
 @given(st.text(max_size=200))
 def test_subjects_and_shown_text(text: str) -> None:
     assert parse_subject(text).subject.isprintable()
