@@ -36,7 +36,7 @@ from harness.oracle import sva
 from harness.vm.machine import Guest, GuestSpec
 
 RECORD_ROOM = "records"
-RECORD_RECIPE = "1"
+RECORD_RECIPE = "2"
 """Raised when what a record holds, or how a guest is driven, changes."""
 
 MAX_BOOTS = 4
@@ -102,7 +102,7 @@ class GuestRunner:
 
     def _remember(self, job: GuestJob, where: Path) -> None:
         """Keep the record, unless something of ours went wrong in it."""
-        if any(run.failure == "CONTROL" for raw, _ in _parts(where) for run in raw.runs):
+        if not keepable([raw for raw, _ in _parts(where)]):
             return
         key = self._key(job)
         if self._cache.get(RECORD_ROOM, key) is None:
@@ -134,6 +134,16 @@ def record(job: GuestJob, emulator: Emulator, image: GuestImage, where: Path) ->
         paths = paths[len(raw.runs) :]
         if not paths or not raw.runs:
             return
+
+
+def keepable(guests: Sequence[RawGuest]) -> bool:
+    """Whether a record may answer for later runs: not when trouble of ours, or a time bound, ended any of it.
+
+    A hang is found by a clock, and a starved host looks like one: it is reported once, and run again next time.
+    """
+    kept_ends = ("POWEROFF", "PANIC", "RESET")
+    kept_failures = ("", "PANIC", "STOPPED")
+    return all(raw.end in kept_ends and all(run.failure in kept_failures for run in raw.runs) for raw in guests)
 
 
 def load(where: Path) -> GuestRecord:
