@@ -121,13 +121,14 @@ class Context:
     affd: bool = False
     had0: bool = False
     ha: bool = False
+    epd0: bool = False
     ttb0: int | None = None
     """Instead of the table's own address."""
 
     def words(self) -> tuple[int, int, int]:
         """The descriptor's first three 64-bit words; the others are 0."""
         assert self.table
-        first = (64 - self.table.bits) | self.table.granule.tg0 << 6 | 1 << 30 | self.valid << 31
+        first = (64 - self.table.bits) | self.table.granule.tg0 << 6 | self.epd0 << 14 | 1 << 30 | self.valid << 31
         first |= self.ips << 32 | self.affd << 35 | 1 << 41 | self.ha << 43
         first |= self.s << 44 | self.r << 45 | self.a << 46 | 1 << 47 | self.asid << 48
         ttb0 = self.table.root if self.ttb0 is None else self.ttb0

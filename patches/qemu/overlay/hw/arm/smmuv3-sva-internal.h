@@ -120,6 +120,14 @@ void smmuv3_sva_stall_cancel(SMMUv3State *s, StallClient *client);
 SMMUCmdError smmuv3_sva_cmd_resume(SMMUv3State *s, Cmd *cmd);
 SMMUCmdError smmuv3_sva_cmd_stall_term(SMMUv3State *s, Cmd *cmd);
 
+/* Audit */
+
+/* Compare the IOTLB's stage-1 entries with the tables; see StallableIOMMU */
+void smmuv3_audit(SMMUv3State *s, IOTLBAudit *audit);
+
+/* Add the read-only QOM property "audit" */
+void smmuv3_audit_class_init(ObjectClass *klass);
+
 /* Counters */
 
 /* Add the read-only QOM property "stats" */

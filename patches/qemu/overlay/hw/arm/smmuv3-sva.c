@@ -244,6 +244,11 @@ static void smmuv3_iommu_probe(StallableIOMMU *iommu, uint32_t pasid,
     };
 }
 
+static void smmuv3_iommu_audit(StallableIOMMU *iommu, IOTLBAudit *audit)
+{
+    smmuv3_audit(smmuv3_iommu_to_sdev(iommu)->smmu, audit);
+}
+
 void smmuv3_sva_iommu_class_init(ObjectClass *klass)
 {
     StallableIOMMUClass *sic = STALLABLE_IOMMU_CLASS(klass);
@@ -251,5 +256,6 @@ void smmuv3_sva_iommu_class_init(ObjectClass *klass)
     sic->translate = smmuv3_iommu_translate;
     sic->cancel = smmuv3_iommu_cancel;
     sic->probe = smmuv3_iommu_probe;
+    sic->audit = smmuv3_iommu_audit;
     sic->get_counters = smmuv3_iommu_get_counters;
 }

@@ -61,6 +61,56 @@ typedef struct IOTLBProbe {
     uint8_t granule;    /* log2 of its granule's size */
 } IOTLBProbe;
 
+/* How an entry of the IOTLB differs from the tables that it came from */
+typedef enum IOTLBDiffKind {
+    IOTLB_RESTRICTIVE,  /* permits less than the tables */
+    IOTLB_PERMISSIVE,   /* permits more */
+    IOTLB_WRONG_PAGE,   /* leads to another page */
+    IOTLB_UNMAPPED,     /* leads somewhere, the tables nowhere */
+    IOTLB_DIFF_KINDS,
+} IOTLBDiffKind;
+
+/* Why a walk leads nowhere */
+typedef enum IOTLBWalkEnd {
+    IOTLB_WALK_OK,
+    IOTLB_WALK_TRANSLATION,     /* invalid descriptor, or walks disabled */
+    IOTLB_WALK_ADDRESS_SIZE,    /* output address too wide */
+    IOTLB_WALK_ABORT,           /* no memory where a table should be */
+    IOTLB_WALK_STAGE_2,         /* stage 2 denies it */
+    IOTLB_WALK_NO_TABLE,        /* nothing is configured with this ASID */
+} IOTLBWalkEnd;
+
+/* What the IOTLB, or a walk, says of the first byte of a difference */
+typedef struct IOTLBSide {
+    bool readable;
+    bool writable;
+    uint8_t level;              /* of the table where the walk ended */
+    uint64_t descriptor;        /* stage 1, as read from memory */
+    hwaddr address;             /* output */
+} IOTLBSide;
+
+typedef struct IOTLBDiff {
+    IOTLBDiffKind kind;
+    IOTLBWalkEnd end;
+    uint32_t sid;               /* StreamID that the entry was filled for */
+    uint32_t pasid;             /* ... and SubstreamID, or PCI_NO_PASID */
+    int asid;
+    int vmid;                   /* -1: none */
+    hwaddr iova;
+    uint64_t size;              /* bytes that differ in this way */
+    uint8_t granule;            /* of the entry, log2 */
+    IOTLBSide cached;
+    IOTLBSide walked;
+} IOTLBDiff;
+
+typedef struct IOTLBAudit {
+    uint64_t entries;           /* that were compared */
+    uint64_t count[IOTLB_DIFF_KINDS];
+    bool incomplete;            /* too much to compare: not all was */
+    GArray *diffs;              /* of IOTLBDiff, the first max_diffs */
+    uint32_t max_diffs;
+} IOTLBAudit;
+
 /* Since the machine was created; a reset does not clear them */
 typedef struct StallableCounters {
     uint64_t tlbi;              /* TLB invalidation commands */
@@ -88,6 +138,13 @@ struct StallableIOMMUClass {
     /* probe: look into the IOTLB; nothing is walked, counted or changed */
     void (*probe)(StallableIOMMU *iommu, uint32_t pasid, hwaddr addr,
                   IOTLBProbe *probe);
+
+    /*
+     * audit: compare what the IOTLB holds with what a walk finds now. Nothing
+     * is counted or changed, in the IOMMU and in memory. @audit is zeroed, but
+     * for diffs and max_diffs.
+     */
+    void (*audit)(StallableIOMMU *iommu, IOTLBAudit *audit);
 
     void (*get_counters)(StallableIOMMU *iommu, StallableCounters *counters);
 };
