@@ -46,10 +46,10 @@ format: setup
 	@"$$(tools/setup.sh)" -m ruff check --fix --quiet .; "$$(tools/setup.sh)" -m ruff format .
 
 test: setup
-	@"$$(tools/setup.sh)" -P -m pytest -q -m 'not long' tests/unit tests/emulator tests/vm
+	@"$$(tools/setup.sh)" -P -m pytest -q -m 'not long' tests/unit tests/lifecycle tests/emulator tests/vm
 
 test-unit test-emulator test-vm: setup
 	@"$$(tools/setup.sh)" -P -m pytest -q -m 'not long' tests/$(@:test-%=%)
 
 test-long: setup
-	@"$$(tools/setup.sh)" -P -m pytest -q tests/unit tests/emulator tests/vm
+	@"$$(tools/setup.sh)" -P -m pytest -q tests/unit tests/lifecycle tests/emulator tests/vm

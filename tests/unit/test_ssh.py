@@ -49,7 +49,8 @@ class Server(paramiko.ServerInterface):
             self.transport = paramiko.Transport(sock)
             self.transport.add_server_key(paramiko.Ed25519Key(filename=str(self.keys.host)))
             self.transport.set_subsystem_handler("sftp", paramiko.SFTPServer, Files)
-            self.transport.start_server(server=self)
+            with suppress(EOFError):  # a client that leaves
+                self.transport.start_server(server=self)
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
         return OPEN_SUCCEEDED

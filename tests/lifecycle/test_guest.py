@@ -44,6 +44,13 @@ def fakes(tmp_path: Path, keys: Keys) -> Fakes:
 
 
 @pytest.fixture(autouse=True)
+def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fake kernel answers at once, or never."""
+    monkeypatch.setattr("harness.vm.probe._ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("harness.vm.probe._DUMP_SECONDS", 1.0)
+
+
+@pytest.fixture(autouse=True)
 def nothing_left(fakes: Fakes) -> object:
     before = {thread.ident for thread in threading.enumerate()}
     yield
@@ -207,8 +214,7 @@ def test_progress_resets_the_clock_of_silence(fakes: Fakes) -> None:
     assert guest.notes == []
 
 
-def test_boot_that_never_gets_ready_names_its_phase(fakes: Fakes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.vm.probe._DUMP_SECONDS", 1.0)
+def test_boot_that_never_gets_ready_names_its_phase(fakes: Fakes) -> None:
     guest = fakes.guest("fake.boot=flood", boot=3)
     with pytest.raises(GuestHung, match=r"hung during boot: no end within its deadline of 3 s"), guest:
         pass
