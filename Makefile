@@ -2,7 +2,7 @@
 # Every target sets up what it needs; `faultloop` itself gives the exit statuses of README.md, make only 0 or 2.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test-patch run shell doctor workloads check test test-unit test-emulator test-vm test-long format
+.PHONY: help setup test-patch run shell doctor workloads check test test-unit test-emulator test-vm test-long bench format
 
 FAULTLOOP := ./faultloop
 
@@ -19,6 +19,7 @@ help:
 	@echo 'make workloads                                                     which paths there are'
 	@echo 'make doctor                                                        what is missing on this host'
 	@echo 'make test       all tests that fit into an hour on a new machine; make test-long: the rest'
+	@echo 'make bench      what the harness costs, against the bare commands'
 	@echo 'make check      format, lint, types, unit tests: under a minute'
 
 setup:
@@ -53,3 +54,6 @@ test-unit test-emulator test-vm: setup
 
 test-long: setup
 	@"$$(tools/setup.sh)" -P -m pytest -q tests/unit tests/lifecycle tests/emulator tests/vm
+
+bench: setup
+	@PYTHONPATH=. "$$(tools/setup.sh)" -P -m bench.one_guest

@@ -16,6 +16,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from filelock import FileLock, Timeout
 
 from harness.layout import cache_root
 from harness.model import BuiltKernel
@@ -57,9 +58,19 @@ def children() -> list[str]:
 
 
 def temporaries() -> set[str]:
-    """Half-made things in the cache."""
+    """Half-made things in the cache that nobody is making: who does, here or elsewhere, holds the entry's lock."""
     root = cache_root()
-    return {str(p) for p in [*root.glob("*/.tmp-*"), *root.glob("apply-*")]}
+    return {str(p) for p in [*root.glob("*/.tmp-*"), *root.glob("apply-*")] if not in_the_making(p)}
+
+
+def in_the_making(entry: Path) -> bool:
+    name = f"{entry.parent.name}-{entry.name.removeprefix('.tmp-')}.lock"
+    lock = FileLock(cache_root() / "locks" / name)
+    try:
+        with lock.acquire(blocking=False):
+            return False
+    except Timeout:
+        return True
 
 
 def start(words: list[str], folder: Path, until: str) -> subprocess.Popen[str]:
