@@ -21,8 +21,6 @@ _APPEND = (
     "console=ttyAMA0",
     "earlycon",
     "printk.devkmsg=on",
-    # QEMU's seed in the device tree counts: the SSH server does not wait for entropy.
-    "random.trust_bootloader=on",
     "sysctl.kernel.hung_task_timeout_secs=20",
     "sysctl.kernel.hung_task_check_interval_secs=5",
 )
