@@ -19,7 +19,7 @@
 #define TD_MAGIC		0x000
 #define   TD_MAGIC_VALUE	0x53564131
 #define TD_VERSION		0x004
-#define   TD_VERSION_VALUE	1
+#define   TD_VERSION_VALUE	2
 #define TD_ENGINES		0x008
 #define TD_RESET		0x00c
 #define TD_PROBE_ADDR		0x010

@@ -192,6 +192,11 @@ class Machine:
         """The command's return value. ExecuteError (qemu.qmp) if QEMU refuses it."""
         return self._qmp.cmd(command, **arguments)
 
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Data of the QMP events of this name since the last call, of any name."""
+        self.qmp("query-status")  # what was sent before its answer has arrived with it
+        return [dict(event["data"]) for event in self._qmp.get_events() if event["event"] == name]
+
     def stats(self) -> dict[str, int]:
         """All counters of the SMMU."""
         counters: dict[str, int] = self.qmp("qom-get", path="/machine/smmuv3", property="stats")

@@ -78,8 +78,8 @@ def test_ids_and_sizes_are_properties(start: MachineMaker) -> None:
 
 
 def test_registers_tell_magic_version_and_engines(world: World) -> None:
-    assert [world.dev.get(offset) for offset in (0, 4, 8)] == [0x5356_4131, 1, 8]
-    assert world.dev.get64(0) == 0x1_5356_4131
+    assert [world.dev.get(offset) for offset in (0, 4, 8)] == [0x5356_4131, 2, 8]
+    assert world.dev.get64(0) == 0x2_5356_4131
 
 
 def test_interrupt_of_engine_n_is_msix_vector_n(world: World) -> None:
@@ -356,7 +356,7 @@ def test_read_only_registers_are_read_only(world: World) -> None:
 
 
 def test_registers_that_are_not_there_read_as_zero(world: World) -> None:
-    for offset in (0x080, 0xFFC, 0x1080, 0x1000 + 8 * 0x100, 0xFFFC):
+    for offset in (0x100, 0xFFC, 0x10F8, 0x1000 + 8 * 0x100, 0xFFFC):
         world.dev.put(offset, 0xFFFF_FFFF)
         assert world.dev.get(offset) == 0
 

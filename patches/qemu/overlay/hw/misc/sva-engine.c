@@ -9,6 +9,7 @@
 #include "qemu/main-loop.h"
 #include "qemu/units.h"
 #include "hw/pci/msix.h"
+#include "qapi/qapi-events-sva-testdev.h"
 #include "standard-headers/linux/pci_regs.h"
 #include "sva-testdev-internal.h"
 #include "trace.h"
@@ -206,6 +207,16 @@ static bool sva_access(SVAEngine *e)
     return true;
 }
 
+static void sva_tell_gave_up(SVAEngine *e)
+{
+    g_autofree char *path = object_get_canonical_path(OBJECT(e->dev));
+
+    qapi_event_send_sva_testdev_gave_up(
+        DEVICE(e->dev)->id, path, e->index, e->pasid != PCI_NO_PASID,
+        e->pasid, e->fault_addr, e->stalls_here,
+        qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL));
+}
+
 /* The stall has its response. False: that has ended the command. */
 static bool sva_take_response(SVAEngine *e)
 {
@@ -215,6 +226,7 @@ static bool sva_take_response(SVAEngine *e)
         return false;
     }
     if (e->max_stalls && e->stalls_here >= e->max_stalls) {
+        sva_tell_gave_up(e);
         sva_finish(e, SVA_ST_ERROR | SVA_ST_GAVE_UP);
         return false;
     }

@@ -57,6 +57,14 @@ struct SVATestDev {
     uint64_t probe_addr;
     uint32_t probe_pasid;
 
+    /* registers from SVA_REG_AUDIT on */
+    IOTLBAudit audit;
+    uint32_t audits;
+    uint32_t audit_status;
+    uint32_t audit_index;
+    uint32_t sync;
+    uint32_t syncs;
+
     /* properties */
     uint32_t num_engines;
     uint16_t vendor;
@@ -71,6 +79,14 @@ void sva_engine_exit(SVAEngine *e);
 
 /* Drop the command, and give every register its reset value */
 void sva_engine_reset(SVAEngine *e);
+
+/* The registers from SVA_REG_AUDIT on */
+void sva_audit_init(SVATestDev *d);
+void sva_audit_exit(SVATestDev *d);
+void sva_audit_reset(SVATestDev *d);
+uint64_t sva_audit_read(const SVATestDev *d, hwaddr reg);
+/* False: there is no such register, or it can't be written */
+bool sva_audit_write(SVATestDev *d, hwaddr reg, uint32_t v);
 
 /* 64 bits of registers at @reg, which is a multiple of 8 */
 uint64_t sva_engine_read(const SVAEngine *e, hwaddr reg);

@@ -3,7 +3,8 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Registers: include/hw/misc/sva-testdev.h. Engines: sva-engine.c.
+ * Registers: include/hw/misc/sva-testdev.h. Engines: sva-engine.c. Audit and
+ * sync points: sva-audit.c.
  */
 
 #include "qemu/osdep.h"
@@ -94,7 +95,8 @@ static uint64_t sva_device_reg(SVATestDev *d, hwaddr reg)
     case SVA_REG_PROBE_PASID:
         return d->probe_pasid | (uint64_t)sva_probe(d) << 32;
     default:
-        return sva_counter(d, reg);
+        return reg < SVA_REG_AUDIT ? sva_counter(d, reg) :
+                                     sva_audit_read(d, reg);
     }
 }
 
@@ -144,6 +146,9 @@ static void sva_device_write(SVATestDev *d, hwaddr reg, uint32_t v)
         d->probe_pasid = v;
         break;
     default:
+        if (sva_audit_write(d, reg, v)) {
+            break;
+        }
         qemu_log_mask(LOG_GUEST_ERROR, "%s: write to register 0x%"
                       HWADDR_PRIx "\n", TYPE_SVA_TESTDEV, reg);
     }
@@ -227,6 +232,7 @@ static void sva_realize(PCIDevice *pdev, Error **errp)
                           TYPE_SVA_TESTDEV, SVA_BAR_SIZE);
     pci_register_bar(pdev, 0, PCI_BASE_ADDRESS_SPACE_MEMORY, &d->mmio);
 
+    sva_audit_init(d);
     d->engines = g_new0(SVAEngine, d->num_engines);
     for (uint32_t i = 0; i < d->num_engines; i++) {
         sva_engine_init(&d->engines[i], d, i);
@@ -242,6 +248,7 @@ static void sva_exit(PCIDevice *pdev)
         sva_engine_exit(&d->engines[i]);
     }
     g_free(d->engines);
+    sva_audit_exit(d);
     msix_uninit_exclusive_bar(pdev);
     pcie_cap_exit(pdev);
 }
@@ -255,6 +262,7 @@ static void sva_reset(DeviceState *dev)
     }
     d->probe_addr = 0;
     d->probe_pasid = PCI_NO_PASID;
+    sva_audit_reset(d);
     if (d->pasid_bits) {
         pci_set_word(PCI_DEVICE(d)->config + SVA_PASID_CAP + PCI_PASID_CTRL,
                      0);

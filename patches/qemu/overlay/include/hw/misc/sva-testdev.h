@@ -19,7 +19,7 @@
 #define TYPE_SVA_TESTDEV        "sva-testdev"
 
 #define SVA_MAGIC               0x53564131
-#define SVA_VERSION             1
+#define SVA_VERSION             2
 
 /* Device */
 #define SVA_REG_MAGIC           0x000   /* RO 32 */
@@ -39,6 +39,61 @@
 #define SVA_REG_RESUMES         0x030   /* RO 64 CMD_RESUME */
 #define SVA_REG_FULL_FLUSHES    0x038   /* RO 64 evictions + full flushes */
 #define SVA_REG_HIT_PERM_FAULTS 0x040   /* RO 64 faults without a walk */
+
+/*
+ * Writing 1 to AUDIT compares what the IOMMU's IOTLB holds, for all devices,
+ * with the translation tables; reading it tells how often that was done since
+ * the reset. The registers below are of the last audit: the number of entries
+ * that were compared, and of differences, by kind. The first SVA_AUDIT_SHOWN
+ * differences can be looked at, one at a time: INDEX chooses, and DIFF_KIND
+ * is 0 for one that is not there.
+ */
+#define SVA_REG_AUDIT           0x080   /* RW 32 */
+#define SVA_REG_AUDIT_STATUS    0x084   /* RO 32 SVA_AUDIT_* */
+#define SVA_REG_AUDIT_ENTRIES   0x088   /* RO 32 */
+#define SVA_REG_AUDIT_INDEX     0x08c   /* RW 32 */
+#define SVA_REG_RESTRICTIVE     0x090   /* RO 32 entry permits less */
+#define SVA_REG_PERMISSIVE      0x094   /* RO 32 entry permits more */
+#define SVA_REG_WRONG_PAGE      0x098   /* RO 32 entry leads elsewhere */
+#define SVA_REG_UNMAPPED        0x09c   /* RO 32 tables lead nowhere */
+#define SVA_REG_DIFF_KIND       0x0a0   /* RO 32 SVA_DIFF_* */
+#define SVA_REG_DIFF_WALK       0x0a4   /* RO 32 SVA_WALK_* */
+#define SVA_REG_DIFF_SID        0x0a8   /* RO 32 StreamID */
+#define SVA_REG_DIFF_PASID      0x0ac   /* RO 32 0xffffffff: none */
+#define SVA_REG_DIFF_ASID       0x0b0   /* RO 32 */
+#define SVA_REG_DIFF_VMID       0x0b4   /* RO 32 0xffffffff: none */
+#define SVA_REG_DIFF_ADDR       0x0b8   /* RO 64 */
+#define SVA_REG_DIFF_SIZE       0x0c0   /* RO 64 bytes */
+/* As PROBE; of WALKED only what is permitted, and the level */
+#define SVA_REG_DIFF_CACHED     0x0c8   /* RO 32 */
+#define SVA_REG_DIFF_WALKED     0x0cc   /* RO 32 */
+#define SVA_REG_CACHED_DESC     0x0d0   /* RO 64 descriptor */
+#define SVA_REG_CACHED_OUT      0x0d8   /* RO 64 output address */
+#define SVA_REG_WALKED_DESC     0x0e0   /* RO 64 */
+#define SVA_REG_WALKED_OUT      0x0e8   /* RO 64 */
+/*
+ * A sync point: writing a number tells whoever watches the machine (QMP event
+ * SVA_TESTDEV_SYNC) that it has been reached.
+ */
+#define SVA_REG_SYNC            0x0f0   /* RW 32 */
+#define SVA_REG_SYNCS           0x0f4   /* RO 32 how many, since the reset */
+
+#define SVA_AUDIT_SHOWN         64
+
+#define SVA_AUDIT_INCOMPLETE    0x00000001  /* too much to compare */
+#define SVA_AUDIT_NO_IOMMU      0x00000002  /* none that can be audited */
+
+#define SVA_DIFF_RESTRICTIVE    1
+#define SVA_DIFF_PERMISSIVE     2
+#define SVA_DIFF_WRONG_PAGE     3
+#define SVA_DIFF_UNMAPPED       4
+
+#define SVA_WALK_OK             0
+#define SVA_WALK_TRANSLATION    1   /* invalid descriptor, or walks disabled */
+#define SVA_WALK_ADDRESS_SIZE   2
+#define SVA_WALK_ABORT          3   /* no memory where a table should be */
+#define SVA_WALK_STAGE_2        4
+#define SVA_WALK_NO_TABLE       5   /* nothing is configured with this ASID */
 
 #define SVA_PROBE_CACHED        0x00000001
 #define SVA_PROBE_READ          0x00000002
