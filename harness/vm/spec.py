@@ -110,7 +110,7 @@ class CommandResult:
     stderr: str
     seconds: float
     truncated: bool = False
-    """More was printed than is kept (``ssh.OUTPUT_LIMIT``): the rest was read and dropped."""
+    """More was printed than is kept (``shell.OUTPUT_LIMIT``): the rest was read and dropped."""
 
 
 @dataclass(slots=True)

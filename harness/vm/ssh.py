@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""SSH into a guest: one session, a channel for each command, keys pinned on both sides.
+"""SSH into a guest: one session, one shell for all commands (shell.py), keys pinned on both sides.
 
 No agent, no configuration and no known hosts of the user's. What paramiko is known to do wrong, and what
 stands here against it:
 
 - ``recv_exit_status()`` has no deadline (paramiko #1815) and waits for ever when more was printed than the
-  window holds (#448): both streams are drained to their end first. No call here has a deadline of its own:
-  whoever waits (machine.py) has one, and killing QEMU ends every call here.
+  window holds (#448): it is not used, and both streams are drained to their end. No call here has a deadline of
+  its own: whoever waits (machine.py) has one, and killing QEMU ends every call here.
 - ``Transport.close()`` waits without bound for a thread that a channel's close can deadlock (#2534, Dropbear):
   the socket is shut down first and the thread waited for with a bound.
 - File objects over channels take the channel's lock when they are collected (#2685): none are made, and
@@ -27,17 +27,15 @@ from pathlib import Path
 import paramiko
 
 from harness.errors import GuestError
+from harness.vm import shell
 from harness.vm.spec import CommandResult
 
-OUTPUT_LIMIT = 16 << 20
-"""Bytes kept of each stream of one command."""
 FILE_LIMIT = 256 << 20
 """Bytes of the largest file taken out of a guest."""
 
 _USER = "root"
 _CHUNK = 1 << 16
 _RETRY_SECONDS = 0.05
-_STATUS_SECONDS = 10.0
 _CLOSE_SECONDS = 5.0
 
 
@@ -50,6 +48,8 @@ class Ssh:
         self._progress = on_progress
         self._transport: paramiko.Transport | None = None
         self._sftp: paramiko.SFTPClient | None = None
+        self._shell: paramiko.Channel | None = None
+        self._mark = ""
         self.served = False
         """The server has taken up what was asked of it last: what is late now is late in the guest."""
         self._handler = logging.FileHandler(log, mode="w", encoding="utf-8", delay=True)
@@ -80,22 +80,13 @@ class Ssh:
                 time.sleep(_RETRY_SECONDS)
 
     def run(self, argv: Sequence[str], on_line: Callable[[str], None] | None = None) -> CommandResult:
-        """Run a command to its end. ``on_line`` gets each line of its standard output, in this thread."""
+        """Run a program to its end. ``on_line`` gets each line of its standard output, in this thread."""
         began = time.monotonic()
         command = shlex.join(argv)
-        with self._speaking(command), self._channel() as channel:
-            # `exit $?` keeps the shell there to turn a death by signal N into status 128 + N, for which
-            # SSH has a message that paramiko ignores.
-            channel.exec_command(f"{command}; exit $?")
-            self.served = True
-            channel.shutdown_write()
-            out, err = _Stream(on_line), _Stream()
-            self._drain(channel, out, err)
-            if not channel.status_event.wait(_STATUS_SECONDS):
-                raise paramiko.SSHException("the server gave no exit status")
-            status = int(channel.exit_status)
-            if status < 0:
-                raise paramiko.SSHException("the connection was lost before the command ended")
+        with self._speaking(command), self._commanding() as channel:
+            channel.sendall(shell.line(argv).encode())
+            out, err = shell.Stream(self._mark, on_line), shell.Stream(self._mark)
+            status = self._drain(channel, out, err)
         seconds = time.monotonic() - began
         self._logger.info("%s: status %d, %.3f s, %d + %d bytes", command, status, seconds, out.size, err.size)
         return CommandResult(status, out.text(), err.text(), seconds, out.truncated or err.truncated)
@@ -176,25 +167,33 @@ class Ssh:
             raise GuestError(f"SSH, {what}: {_said(error)}") from None
 
     @contextmanager
-    def _channel(self) -> Iterator[paramiko.Channel]:
-        if self._transport is None:
-            raise paramiko.SSHException("not connected")
-        channel = self._transport.open_session()
+    def _commanding(self) -> Iterator[paramiko.Channel]:
+        """The shell's channel; one that was left in the middle of a command is not used again."""
+        channel, self._shell = self._shell, None
+        if channel is None:
+            if self._transport is None:
+                raise paramiko.SSHException("not connected")
+            channel = self._transport.open_session()
+            self._mark = shell.new_mark()
+            channel.exec_command(shell.loop(self._mark))
         try:
             yield channel
-        finally:
+        except BaseException:
             channel.close()
+            raise
+        self._shell = channel
 
-    def _drain(self, channel: paramiko.Channel, out: _Stream, err: _Stream) -> None:
-        """Read both streams until the server ends them, or the session dies."""
+    def _drain(self, channel: paramiko.Channel, out: shell.Stream, err: shell.Stream) -> int:
+        """Read both streams until the command has ended; its status. SSHException when the session dies first."""
         poller = select.poll()
         poller.register(channel.fileno(), select.POLLIN)
-        while True:
+        while out.status is None or err.status is None:
             # Asked before the streams: what came before the end is in them by then.
             ended = channel.eof_received or channel.closed
             idle = True
             if channel.recv_ready():
                 out.take(channel.recv(_CHUNK))
+                self.served = out.begun
                 idle = False
             if channel.recv_stderr_ready():
                 err.take(channel.recv_stderr(_CHUNK))
@@ -202,10 +201,10 @@ class Ssh:
             if not idle:
                 self._progress()
             elif ended:
-                out.end()
-                return
+                raise paramiko.SSHException("the connection was lost before the command ended")
             else:
                 poller.poll()
+        return out.status
 
     def _files(self) -> paramiko.SFTPClient:
         if self._sftp is None:
@@ -215,36 +214,6 @@ class Ssh:
         if self._sftp is None:
             raise paramiko.SSHException("the server offers no SFTP")
         return self._sftp
-
-
-class _Stream:
-    """What a command printed on one stream, as far as it is kept; lines go to ``on_line`` as they end."""
-
-    def __init__(self, on_line: Callable[[str], None] | None = None) -> None:
-        self._on_line = on_line
-        self._kept = bytearray()
-        self._partial = b""
-        self.size = 0
-
-    @property
-    def truncated(self) -> bool:
-        return self.size > OUTPUT_LIMIT
-
-    def take(self, data: bytes) -> None:
-        self._kept += data[: max(0, OUTPUT_LIMIT - self.size)]
-        self.size += len(data)
-        if self._on_line is not None:
-            *whole, self._partial = (self._partial + data).split(b"\n")
-            for line in whole:
-                self._on_line(line.decode(errors="replace"))
-            self._partial = self._partial[:OUTPUT_LIMIT]
-
-    def end(self) -> None:
-        if self._on_line is not None and self._partial:
-            self._on_line(self._partial.decode(errors="replace"))
-
-    def text(self) -> str:
-        return self._kept.decode(errors="replace")
 
 
 def _said(error: Exception) -> str:

@@ -16,10 +16,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import paramiko
 from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL, OPEN_SUCCEEDED
+
+sys.path.insert(0, str(Path(__file__).parent))
+import fake_shell
 
 PANIC = (
     "Kernel panic - not syncing: fake\nCall trace:\n dump_backtrace+0x0/0x10\n",
@@ -132,16 +136,11 @@ class Server(paramiko.ServerInterface):
         return AUTH_SUCCESSFUL if key == self.client else AUTH_FAILED
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
-        line = command.decode().removesuffix("; exit $?")
-        if line == "ignored":
-            time.sleep(1000)
-        # Later: paramiko tells the client that it has begun only when this has returned.
-        threading.Timer(0.05, self.run, [channel, line]).start()
+        threading.Thread(target=fake_shell.serve, args=[channel, command, self.run], daemon=True).start()
         return True
 
-    def run(self, channel: paramiko.Channel, line: str) -> None:
+    def run(self, channel: paramiko.Channel, line: str) -> int | None:
         word, _, rest = line.partition(" ")
-        status = 0
         if word == "echo":
             channel.sendall(f"{rest}\n".encode())
         elif word == "complain":
@@ -149,30 +148,29 @@ class Server(paramiko.ServerInterface):
             for _ in range(int(rest)):
                 channel.sendall(b"o" * 1023 + b"\n")
                 channel.sendall_stderr(b"e" * 1023 + b"\n")
-            status = 3
+            return 3
         elif word == "tick":
             for number in range(int(rest)):
                 channel.sendall(f"tick {number}\n".encode())
                 time.sleep(0.2)
         elif word == "panic":
             self.fake.panic()
-            return
+            return None
         elif word == "reset":
             self.fake.end("guest-reset")
-            return
+            return None
         elif word == "full":
             self.fake.event("STOP")
-            return
+            return None
         elif word == "die":
             os.abort()
         elif word == "hang":
-            return
+            return None
         elif word == "poweroff":
             if "fake.off" not in self.fake.words:
                 self.fake.end("guest-shutdown")
-            return
-        channel.send_exit_status(status)
-        channel.close()
+            return None
+        return 0
 
 
 def messages(sock: socket.socket) -> Iterator[dict[str, Any]]:

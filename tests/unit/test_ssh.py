@@ -17,9 +17,11 @@ from paramiko.common import AUTH_FAILED, AUTH_SUCCESSFUL, OPEN_SUCCEEDED
 from paramiko.sftp import SFTP_NO_SUCH_FILE, SFTP_OK
 
 from harness.errors import GuestError
+from harness.vm import shell
 from harness.vm import ssh as module
 from harness.vm.ssh import Ssh
 from tests.unit.fake_guest import Keys
+from tests.unit.fake_shell import serve
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -35,6 +37,7 @@ class Server(paramiko.ServerInterface):
         self.port = int(self.listener.getsockname()[1])
         self.transport: paramiko.Transport | None = None
         self.resets = 0
+        self.shells = 0
         threading.Thread(target=self.serve, daemon=True).start()
 
     def serve(self) -> None:
@@ -61,13 +64,12 @@ class Server(paramiko.ServerInterface):
         return AUTH_SUCCESSFUL if (username, key) == ("root", wanted) else AUTH_FAILED
 
     def check_channel_exec_request(self, channel: paramiko.Channel, command: bytes) -> bool:
-        line = command.decode().removesuffix("; exit $?")
-        self.commands.append(line)
-        # Later: paramiko tells the client that it has begun only when this has returned.
-        threading.Timer(0.05, self.answer, [channel, line]).start()
+        self.shells += 1
+        threading.Thread(target=serve, args=[channel, command, self.answer], daemon=True).start()
         return True
 
-    def answer(self, channel: paramiko.Channel, line: str) -> None:
+    def answer(self, channel: paramiko.Channel, line: str) -> int | None:
+        self.commands.append(line)
         words = line.split()
         if words[0] == "both":
             # More than a window on each stream: a client that reads one of them only waits for ever.
@@ -81,11 +83,10 @@ class Server(paramiko.ServerInterface):
         elif words[0] == "lose":
             assert self.transport is not None
             self.transport.close()
-            return
+            return None
         elif words[0] == "hang":
-            return
-        channel.send_exit_status(3 if words[0] == "fail" else 0)
-        channel.close()
+            return None
+        return 3 if words[0] == "fail" else 0
 
 
 class Files(paramiko.SFTPServerInterface):
@@ -141,6 +142,28 @@ def test_arguments_are_quoted_for_the_guests_shell(server: Server, ssh: Ssh) -> 
     assert server.commands == ["echo 'a b' '$HOME; rm'"]
 
 
+def test_one_shell_runs_all_commands(server: Server, ssh: Ssh) -> None:
+    ssh.connect(server.port, 10)
+    results = [ssh.run(["lines"]), ssh.run(["fail"]), ssh.run(["both", "1"])]
+    assert [r.status for r in results] == [0, 3, 0]
+    assert [r.stdout for r in results] == ["one\ntwo\n\N{REPLACEMENT CHARACTER}\nlast", "", "o" * 1023 + "\n"]
+    assert [r.stderr for r in results] == ["", "", "e" * 1023 + "\n"]
+    assert server.shells == 1
+
+
+def test_shell_that_was_left_in_a_command_is_not_used_again(server: Server, ssh: Ssh) -> None:
+    ssh.connect(server.port, 10)
+    ssh.run(["true"])
+
+    def give_up(line: str) -> None:
+        raise RuntimeError(line)
+
+    with pytest.raises(RuntimeError):
+        ssh.run(["both", "4"], give_up)
+    assert ssh.run(["fail"]).stdout == ""
+    assert server.shells == 2
+
+
 def test_status_is_the_commands(server: Server, ssh: Ssh) -> None:
     ssh.connect(server.port, 10)
     assert ssh.run(["fail"]).status == 3
@@ -162,7 +185,7 @@ def test_lines_come_whole_and_the_last_needs_no_end(server: Server, ssh: Ssh) ->
 
 
 def test_output_is_bounded_and_says_so(server: Server, ssh: Ssh, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "OUTPUT_LIMIT", 5000)
+    monkeypatch.setattr(shell, "OUTPUT_LIMIT", 5000)
     ssh.connect(server.port, 10)
     result = ssh.run(["both", "64"])
     assert (len(result.stdout), len(result.stderr), result.truncated) == (5000, 5000, True)

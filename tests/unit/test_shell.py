@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The one shell that runs a guest's commands: against a real shell, and its output in any pieces."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.vm import shell
+from harness.vm.shell import Stream
+
+MARK = "5f" * 16
+
+
+def ask(*commands: Sequence[str]) -> tuple[bytes, bytes]:
+    """What a real shell says to commands."""
+    said = "".join(shell.line(argv) for argv in commands).encode()
+    done = subprocess.run(["sh", "-c", shell.loop(MARK)], input=said, capture_output=True, check=True, timeout=60)
+    return done.stdout, done.stderr
+
+
+def read(data: bytes, size: int = 0) -> tuple[Stream, list[str]]:
+    lines: list[str] = []
+    stream = Stream(MARK, lines.append)
+    for start in range(0, len(data), size or len(data)):
+        stream.take(data[start : start + (size or len(data))])
+    return stream, lines
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["a b", "$HOME; `id` 'x' \"y\" \\"], ["two\nlines\n", "it's\n'quoted'\n"], ["", " ", "*"], ["-n", "é\x7f"]],
+)
+def test_words_reach_the_program_as_they_are(words: list[str]) -> None:
+    out, _ = ask(["printf", "%s\\0", *words])
+    stream, _ = read(out)
+    assert stream.text().split("\0") == [*words, ""]
+    assert (stream.begun, stream.status) == (True, 0)
+
+
+@pytest.mark.parametrize(
+    ("argv", "status"), [(["sh", "-c", "exit 3"], 3), (["sh", "-c", "kill -SEGV $$"], 139), (["/no/such"], 127)]
+)
+def test_status_on_both_streams(argv: list[str], status: int) -> None:
+    out, err = ask(argv)
+    assert (read(out)[0].status, read(err)[0].status) == (status, status)
+
+
+def test_program_cannot_eat_the_commands_that_follow() -> None:
+    out, _ = ask(["cat"], ["echo", "still here"])
+    assert b"still here" in out
+
+
+def test_no_command_changes_the_shell_for_the_next() -> None:
+    out, _ = ask(["sh", "-c", "cd /; exit 7"], ["cd", "/"], ["exit", "3"], ["pwd"])
+    assert out.count(f"{MARK} end".encode()) == 4
+
+
+@given(text=st.binary(max_size=200).filter(lambda b: MARK.encode() not in b), size=st.integers(1, 50))
+@settings(max_examples=300, deadline=None)
+def test_output_in_any_pieces(text: bytes, size: int) -> None:
+    stream, lines = read(f"{MARK} begin\n".encode() + text + f"\n{MARK} end 5\n".encode(), size)
+    assert stream.status == 5
+    assert stream.text() == text.decode(errors="replace")
+    assert stream.size == len(text)
+    wanted = text.split(b"\n")
+    if not wanted[-1]:
+        wanted.pop()
+    assert lines == [line.decode(errors="replace") for line in wanted]
+
+
+def test_line_is_told_when_it_ends_and_not_with_the_next() -> None:
+    _, lines = read(f"{MARK} begin\none\n".encode())
+    assert lines == ["one"]
+
+
+def test_flood_without_a_line_end_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shell, "OUTPUT_LIMIT", 100_000)
+    stream, _ = read(f"{MARK} begin\n".encode() + b"x" * 300_000 + f"\n{MARK} end 0\n".encode(), 7000)
+    assert (len(stream.text()), stream.size, stream.truncated, stream.status) == (100_000, 300_000, True, 0)
+
+
+def test_mark_inside_of_a_line_is_output() -> None:
+    stream, _ = read(f"{MARK} begin\nx {MARK} end 1\n\n{MARK} end 2\n".encode())
+    assert (stream.text(), stream.status) == (f"x {MARK} end 1\n", 2)
