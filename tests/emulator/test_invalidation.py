@@ -14,7 +14,7 @@ import pytest
 from .conftest import MachineMaker
 from .layout import DATA
 from .pagetable import G4K, G16K, G64K, RO, RW, Granule
-from .smmu import Ev, Smmu
+from .smmu import CERROR_ILL, Ev, Smmu
 from .testdev import NO_PASID, TLBI, Do, St, TestDevice
 from .world import ASID, KERNEL_ASID, OTHER, OTHER_ASID, PAGE, SSID, VA, World
 
@@ -199,6 +199,12 @@ def test_ste_is_cached_until_cfgi_ste(world: World) -> None:
     assert world.read() == St.DONE
     world.smmu.cfgi_ste(world.dev.sid)
     world.config_error(SSID, Ev.C_BAD_STE)
+
+
+@pytest.mark.parametrize("opcode", [0x18, 0x1A, 0x20, 0x21, 0x22, 0x23, 0x40, 0x41, 0x00, 0x47])
+def test_command_of_what_is_not_there_is_illegal(world: World, opcode: int) -> None:
+    """4.4, 4.5, 4.6 with neither EL2, EL3, ATS nor PRI; 4.1."""
+    assert world.smmu.command(opcode) == CERROR_ILL
 
 
 def test_each_command_is_counted_under_its_name(world: World) -> None:

@@ -6,8 +6,20 @@ from __future__ import annotations
 import pytest
 
 from .conftest import MachineMaker
-from .layout import CD_TABLE, DATA, UNMAPPED
-from .smmu import Config, Dss, Ev, Stage2
+from .layout import CD_TABLE, DATA, STREAM_TABLE, UNMAPPED
+from .smmu import (
+    CMDQEN,
+    CR0,
+    EVENTQEN,
+    SID_BITS,
+    SMMUEN,
+    STRTAB_BASE,
+    STRTAB_BASE_CFG,
+    Config,
+    Dss,
+    Ev,
+    Stage2,
+)
 from .testdev import NO_PASID, Do, St
 from .world import KERNEL_ASID, OTHER, SSID, VA, World
 
@@ -181,6 +193,22 @@ def test_stream_beyond_the_table_is_c_bad_streamid(world: World) -> None:
     world.smmu.write(0x88, 2)
     event = world.config_error(SSID, Ev.C_BAD_STREAMID)
     assert (event.sid, event.ssv, event.ssid) == (world.dev.sid, True, SSID)
+
+
+@pytest.mark.parametrize(("span", "found"), [(0, False), (5, False), (6, True)])
+def test_span_of_a_second_level_stream_table(world: World, span: int, found: bool) -> None:
+    """5.1: 2 ^ (Span - 1) entries, the device's is number 16; 7.3.3."""
+    world.map()
+    world.smmu.write(CR0, 0)
+    level1 = STREAM_TABLE + 0x8000
+    world.poke(level1, STREAM_TABLE | span)
+    world.smmu.write64(STRTAB_BASE, level1)
+    world.smmu.write(STRTAB_BASE_CFG, 1 << 16 | 6 << 6 | SID_BITS)
+    world.smmu.write(CR0, SMMUEN | EVENTQEN | CMDQEN)
+    if found:
+        assert world.read() == St.DONE
+    else:
+        world.config_error(SSID, Ev.C_BAD_STREAMID)
 
 
 def test_substreams_of_one_asid_share_the_iotlb(world: World) -> None:

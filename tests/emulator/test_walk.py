@@ -174,6 +174,33 @@ def test_ips_beyond_oas_is_capped(world: World, ips: int) -> None:
     assert world.stall(Do.READ, VA + PAGE).type == Ev.F_ADDR_SIZE
 
 
+def test_table_beyond_the_output_size_is_f_addr_size(world: World) -> None:
+    """Arm ARM D8.2: a fault that stalls; not a fetch from some other place."""
+    world.map()
+    world.table.set(VA, 1 << 45 | 3, level=2)
+    event = world.stall(Do.READ)
+    assert (event.type, event.s2, event.addr2) == (Ev.F_ADDR_SIZE, False, 0)
+
+
+@pytest.mark.parametrize("attributes", [USER | NOT_GLOBAL, KERNEL_RW], ids=["access-flag", "permission"])
+def test_address_size_fault_goes_before_other_faults_of_the_page(world: World, attributes: int) -> None:
+    """Arm ARM D8.15, priority of faults."""
+    world.map(pa=1 << 45, attributes=attributes)
+    assert world.stall(Do.READ).type == Ev.F_ADDR_SIZE
+
+
+@pytest.mark.parametrize(
+    ("granule", "level"), [(G4K, 0), (G16K, 1), (G64K, 1)], ids=["4K-level-0", "16K-level-1", "64K-level-1"]
+)
+def test_block_at_a_level_that_has_none_is_f_translation(
+    start: MachineMaker, granule: Granule, level: int
+) -> None:
+    """Arm ARM D8.3.1: the encoding is reserved there."""
+    world = World.build(start(), granule)
+    world.map(VA, 0, RW, level)
+    assert world.stall(Do.READ).type == Ev.F_TRANSLATION
+
+
 def test_abort_of_a_descriptor_fetch_is_f_walk_eabt_and_never_stalls(world: World) -> None:
     """7.3.12; 3.12: not one of the four faults that may stall."""
     world.map()

@@ -180,7 +180,7 @@ static bool audit_stage_2(const SMMUS2Cfg *cfg, uint64_t ipa, IOTLBSide *side,
 
         *size = (1ULL << shift) - (ipa & MAKE_64BIT_MASK(0, shift));
         if (!audit_read(base + index * sizeof(pte), &pte) ||
-            is_invalid_pte(pte) || is_reserved_pte(pte, level)) {
+            is_invalid_pte(pte) || is_reserved_pte(pte, level, g)) {
             return false;
         }
         if (!is_table_pte(pte, level)) {
@@ -275,7 +275,7 @@ static void audit_table(SMMUAudit *a, const SMMUTransTableInfo *tt,
 
         if (!audit_read(base + index * sizeof(pte), &pte)) {
             p.end = IOTLB_WALK_ABORT;
-        } else if (is_invalid_pte(pte) || is_reserved_pte(pte, level)) {
+        } else if (is_invalid_pte(pte) || is_reserved_pte(pte, level, g)) {
             p.end = IOTLB_WALK_TRANSLATION;
         } else if (is_table_pte(pte, level)) {
             below = PTE_ADDRESS(pte, g);
