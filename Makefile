@@ -2,7 +2,7 @@
 # Every target sets up what it needs; `faultloop` itself gives the exit statuses of README.md, make only 0 or 2.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test-patch run shell doctor workloads check test test-unit test-emulator test-vm test-long bench format
+.PHONY: help setup test-patch run shell doctor workloads check test test-unit test-emulator test-vm test-long bench format differential
 
 FAULTLOOP := ./faultloop
 
@@ -45,6 +45,11 @@ check: setup
 
 format: setup
 	@"$$(tools/setup.sh)" -m ruff check --fix --quiet .; "$$(tools/setup.sh)" -m ruff format .
+
+# Model against reference, on random cases; SEED= and OPS= repeat one
+differential: setup
+	@"$$(tools/setup.sh)" -P -m tests.emulator.differential $(call option,SEED,--seed) \
+		$(call option,ACCESSES,--accesses) $(call option,OPS,--ops)
 
 test: setup
 	@"$$(tools/setup.sh)" -P -m pytest -q -m 'not long' tests/unit tests/lifecycle tests/emulator tests/vm

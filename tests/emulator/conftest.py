@@ -7,13 +7,13 @@ no skipping: without an emulator these tests have failed.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from .binary import emulator
 from .qtest import Machine, Options, command_line
 from .world import SVA, World
 
@@ -23,14 +23,7 @@ MachineMaker = Callable[..., Machine]
 @pytest.fixture(scope="session")
 def qemu() -> Path:
     """The patched qemu-system-aarch64."""
-    named = os.environ.get("FAULTLOOP_QEMU")
-    if named:
-        binary = Path(named).resolve()
-        assert os.access(binary, os.X_OK), f"FAULTLOOP_QEMU={named}: no program"
-        return binary
-    from harness.jobs.workshop import Workshop  # not before it is needed: it wants the whole harness
-
-    return Workshop().emulator.binary
+    return emulator()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ QEMU's main loop keeps running between two commands, so what a command starts ha
 
 from __future__ import annotations
 
+import select
 import socket
 import subprocess
 import tempfile
@@ -36,6 +37,7 @@ class QTest:
 
     def __init__(self, connection: socket.socket) -> None:
         connection.settimeout(ANSWER_SECONDS)
+        self._connection = connection
         self._stream = connection.makefile("rw", encoding="ascii")
 
     def command(self, line: str) -> list[str]:
@@ -50,6 +52,30 @@ class QTest:
                 continue
             assert answer[0] == "OK", f"{line}: {' '.join(answer)}"
             return answer[1:]
+
+    def exchange(self, lines: Sequence[str]) -> list[str]:
+        """Send many commands, and read their answers while they are sent; the answers, less the ``OK``."""
+        unsent = memoryview("".join(line + "\n" for line in lines).encode("ascii"))
+        answers = bytearray()
+        count = 0
+        while count < len(lines):
+            readable, writable, _ = select.select(
+                [self._connection], [self._connection] if unsent else [], [], ANSWER_SECONDS
+            )
+            if not readable and not writable:
+                raise QemuDied(f"no answer to one of {len(lines)} commands for {ANSWER_SECONDS} s")
+            if writable:
+                unsent = unsent[self._connection.send(unsent) :]
+            if readable:
+                piece = self._connection.recv(1 << 16)
+                if not piece:
+                    raise QemuDied("QEMU closed its socket")
+                count += piece.count(b"\n")
+                answers += piece
+        words = answers.decode("ascii").splitlines()
+        refused = next((n for n, word in enumerate(words) if not word.startswith("OK")), None)
+        assert refused is None, f"{lines[refused]}: {words[refused]}"
+        return [word[3:] for word in words]
 
     def read32(self, addr: int) -> int:
         return int(self.command(f"readl {addr:#x}")[0], 16)

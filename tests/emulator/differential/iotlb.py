@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The IOTLB that docs/emulator.md promises, and what each TLBI command takes from it (IHI 0070 4.4).
+
+Exactly what was asked for goes. An entry is found by ASID, VMID, granule and address.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .walk import LAST_LEVEL, Entry, Range, field
+
+FLUSHED_WHOLE = 256
+"""The size at which a full IOTLB is flushed as a whole; any other size gives up its oldest entry."""
+RANGE_GRANULE = {1: 12, 2: 14, 3: 16}
+"""TG of a range invalidation (4.4.1.1)."""
+
+HINTS_MATTER = False
+"""Whether an entry outlives a range invalidation that names another granule or level: the model ignores both."""
+
+
+class Unpredictable(Exception):
+    """The architecture does not say what happens: such an operation is not run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What an entry is found by; ``page``: the address without the offset into the page or block."""
+
+    vmid: int
+    asid: int
+    granule: int
+    level: int
+    page: int
+
+
+class Iotlb:
+    """Entries, the oldest first."""
+
+    def __init__(self, size: int, stats: Counter[str]) -> None:
+        self.size = size
+        self.entries: dict[Key, Entry] = {}
+        self._stats = stats
+
+    def peek(self, vmid: int, asid: int, half: Range, va: int) -> Entry | None:
+        """What is cached for an address; Unpredictable if entries contradict each other."""
+        found = None
+        for level in range(LAST_LEVEL + 1):
+            entry = self.entries.get(Key(vmid, asid, half.granule, level, va >> half.shift(level)))
+            if entry and found:
+                raise Unpredictable(f"two entries for {va:#x}")
+            found = entry or found
+        return found
+
+    def holds(self, vmid: int, asid: int, va: int) -> bool:
+        """Whether any entry, of whatever granule, is for an address."""
+        return any(
+            (key.vmid, key.asid, key.page) == (vmid, asid, va >> entry.shift)
+            for key, entry in self.entries.items()
+        )
+
+    def lookup(self, vmid: int, asid: int, half: Range, va: int) -> Entry | None:
+        entry = self.peek(vmid, asid, half, va) if self.size else None
+        self._stats["iotlb-hits" if entry else "iotlb-misses"] += 1
+        return entry
+
+    def insert(self, vmid: int, asid: int, half: Range, va: int, entry: Entry) -> None:
+        self._stats["iotlb-inserts"] += 1
+        if not self.size:
+            return
+        if len(self.entries) >= self.size:
+            if self.size == FLUSHED_WHOLE:
+                self.entries.clear()
+                self._stats["iotlb-full-flushes"] += 1
+            else:
+                del self.entries[next(iter(self.entries))]
+                self._stats["iotlb-evictions"] += 1
+        self.entries[Key(vmid, asid, half.granule, entry.level, va >> entry.shift)] = entry
+
+    def drop(self, doomed: Callable[[Key, Entry], bool]) -> None:
+        for key in [key for key, entry in self.entries.items() if doomed(key, entry)]:
+            del self.entries[key]
+
+    # Commands
+
+    def all_of_vmid(self, vmid: int) -> None:
+        self.drop(lambda key, entry: key.vmid == vmid)
+
+    def asid(self, vmid: int, asid: int) -> None:
+        self.drop(lambda key, entry: (key.vmid, key.asid) == (vmid, asid))
+
+    def address(self, low: int, high: int, *, any_asid: bool) -> None:
+        """CMD_TLBI_NH_VA and CMD_TLBI_NH_VAA, with and without a range (4.4.1.1)."""
+        vmid, asid = field(low, 47, 32), field(low, 63, 48)
+        tg, ttl = field(high, 11, 10), field(high, 9, 8)
+        first = high & ~0xFFF
+        if tg:
+            granule = RANGE_GRANULE[tg]
+            last = first + ((field(low, 16, 12) + 1) << field(low, 24, 20) + granule) - 1
+        else:
+            granule, ttl, last = 0, 0, first
+        if not HINTS_MATTER:
+            granule = ttl = 0
+
+        def doomed(key: Key, entry: Entry) -> bool:
+            start = key.page << entry.shift
+            return (
+                key.vmid == vmid
+                and (any_asid or key.asid == asid)
+                and granule in (0, key.granule)
+                and ttl in (0, entry.level)
+                and start <= last
+                and first < start + (1 << entry.shift)
+            )
+
+        self.drop(doomed)
