@@ -100,6 +100,7 @@ void td_engine_allow(struct td_context *ctx);
 
 void td_pgtable_walk(struct mm_struct *mm, struct sva_testdev_pte *query);
 
+void td_show_machine(struct pci_dev *pdev);
 void td_explain_no_sva(struct pci_dev *pdev, int error);
 bool td_sva_possible(struct pci_dev *pdev);
 

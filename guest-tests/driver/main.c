@@ -350,6 +350,7 @@ static int td_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (ret)
 		goto engines;
 	pci_info(pdev, "%u engines\n", td->nr_engines);
+	td_show_machine(pdev);
 	return 0;
 
 engines:

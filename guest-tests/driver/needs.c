@@ -178,6 +178,23 @@ bool td_sva_possible(struct pci_dev *pdev)
 }
 
 /**
+ * td_show_machine - say in the kernel log what the machine is
+ * @pdev: the device
+ *
+ * Registers as they are, and the page size: whoever asked for a machine can see whether this is it.
+ */
+void td_show_machine(struct pci_dev *pdev)
+{
+	struct smmu_id id;
+
+	if (!read_smmu_id(&pdev->dev, &id))
+		return;
+	pci_info(pdev, "SMMU IDR0 %#x IDR1 %#x IDR5 %#x, CPU ID_AA64MMFR1 %#llx, page size %lu\n",
+		 id.idr0, id.idr1, id.idr5,
+		 read_sanitised_ftr_reg(SYS_ID_AA64MMFR1_EL1), PAGE_SIZE);
+}
+
+/**
  * td_explain_no_sva - say why SVA was refused
  * @pdev: the device
  * @error: what the IOMMU core answered

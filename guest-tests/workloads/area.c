@@ -18,7 +18,6 @@
 
 /* Below 2^39: there with every size of address space, and far from all else. */
 #define AREA_BASE	0x5a00000000UL
-#define AREA_STEP	(4 * HUGE_SIZE)
 
 #define STACK_PAGES	16
 #define FILL_PAGES	64	/* more than any kernel's batch holds */
@@ -68,7 +67,7 @@ void *area_map(size_t size, int prot, int flags, int fd)
 		die_errno("mmap of %zu bytes", size);
 	if (addr != wanted)
 		die("mmap at %p gave %p", wanted, addr);
-	next_address += AREA_STEP;
+	next_address += 4 * huge_size();
 	return addr;
 }
 

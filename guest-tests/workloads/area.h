@@ -5,11 +5,16 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
-#define HUGE_SIZE	(2UL << 20)
-
 extern size_t page_size;
+
+/* What one entry of the level above the last maps: 2, 32 or 512 MiB. */
+static inline size_t huge_size(void)
+{
+	return page_size * (page_size / sizeof(uint64_t));
+}
 
 /*
  * Stay on one CPU: what the kernel batches for a CPU (pages on their way to the
@@ -19,7 +24,7 @@ void area_init(void);
 
 /*
  * New mapping at an address that no other process uses, in a table of its own,
- * 2 MiB aligned.
+ * aligned to huge_size().
  */
 void *area_map(size_t size, int prot, int flags, int fd);
 

@@ -197,7 +197,7 @@ def _no_sandbox(tail: Sequence[str]) -> InfrastructureError:
         return InfrastructureError(
             "bubblewrap cannot make a user namespace on this host; allow it (sysctl "
             "kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0, "
-            "user.max_user_namespaces above 0) or run as root",
+            "user.max_user_namespaces above 0) or run as root, and not inside of a chroot",
             detail=text,
         )
     return InfrastructureError("bubblewrap cannot set up the sandbox", detail=text)

@@ -38,6 +38,10 @@ _TOOLS = {
     "ssh": "openssh-client",
     "apt-get": "apt",
     "xz": "xz-utils",
+    "gpg": "gnupg",
+    "ninja": "ninja-build",
+    "setpriv": "util-linux",
+    "prlimit": "util-linux",
 }
 
 
@@ -108,7 +112,7 @@ def _setups() -> list[Finding]:
         parange = PARANGE.get(setup.cpu)
         wide = parange is None or setup.oas >= parange
         seen = f"OAS {setup.oas}, PARange {parange or 'unknown'}, SSIDSIZE {setup.ssidsize}, stall {setup.stall}"
-        ok = wide and setup.ssidsize > 0 and setup.stall
+        ok = wide and setup.ssidsize > 0 and setup.stall != "off"
         found.append(
             Finding(
                 f"SVA on {setup.name}", ok, seen, "setups.yaml: oas >= PARange, ssidsize > 0 and stall are needed"
