@@ -281,14 +281,14 @@ def test_engines_work_side_by_side(world: World) -> None:
     ("do", "addr", "length"),
     [
         (0, VA, 8),
-        (4, VA, 8),
+        (11, VA, 8),
         (2**32 - 1, VA, 8),
         (Do.READ, VA, 0),
         (Do.WRITE, VA, 0),
         (Do.READ, 2**64 - 8, 9),
         (Do.FETCH_ADD, VA + 4, 8),
     ],
-    ids=["command-0", "command-4", "command-max", "read-of-0", "write-of-0", "wrapping", "misaligned"],
+    ids=["command-0", "command-11", "command-max", "read-of-0", "write-of-0", "wrapping", "misaligned"],
 )
 def test_bad_command_is_refused_at_once(world: World, do: int, addr: int, length: int) -> None:
     world.map()

@@ -5,32 +5,30 @@
  */
 
 #include "qemu/osdep.h"
-#include "qemu/log.h"
 #include "qemu/main-loop.h"
-#include "qemu/units.h"
 #include "hw/pci/msix.h"
 #include "qapi/qapi-events-sva-testdev.h"
 #include "standard-headers/linux/pci_regs.h"
 #include "sva-testdev-internal.h"
 #include "trace.h"
 
-/* A TLP does not cross such a boundary */
-#define SVA_ACCESS_SIZE         (4 * KiB)
 /* Then the main loop gets a chance; what is left is another bottom half */
 #define SVA_ACCESSES_AT_A_TIME  256
+/* PERIOD_NS == 0 */
+#define SVA_HAMMER_PERIOD_NS    (20 * SCALE_US)
 
-static void sva_finish(SVAEngine *e, uint32_t status)
+void sva_finish(SVAEngine *e, uint32_t status)
 {
     trace_sva_engine_finish(e->index, status, e->done, e->stalls, e->retries);
     e->cmd = 0;
     e->answered = false;
-    /* keep what was refused while the command ran */
-    e->status = (e->status & SVA_ST_BAD_PROGRAMMING) | SVA_ST_DONE | status;
+    /* keep what was refused while the command ran, and what it found */
+    e->status &= SVA_ST_BAD_PROGRAMMING | SVA_ST_MISMATCH;
+    e->status |= SVA_ST_DONE | status;
     msix_notify(PCI_DEVICE(e->dev), e->index);
 }
 
-/* Forget the access that is stalled and the retry that is due, if any */
-static void sva_quiesce(SVAEngine *e)
+void sva_quiesce(SVAEngine *e)
 {
     StallableIOMMU *iommu = pci_device_stallable_iommu(PCI_DEVICE(e->dev));
 
@@ -66,20 +64,8 @@ static uint32_t sva_check_access(SVAEngine *e)
 
 static uint32_t sva_check_command(SVAEngine *e, uint32_t cmd)
 {
-    bool bad;
-
-    switch (cmd) {
-    case SVA_CMD_READ:
-    case SVA_CMD_WRITE:
-        bad = !e->len || e->addr + e->len - 1 < e->addr;
-        break;
-    case SVA_CMD_FETCH_ADD:
-        bad = e->addr & 7;
-        break;
-    default:
-        bad = true;
-    }
-    return bad ? SVA_ST_ERROR | SVA_ST_BAD_PROGRAMMING : sva_check_access(e);
+    return sva_op_is_programmed(e, cmd) ? sva_check_access(e) :
+           SVA_ST_ERROR | SVA_ST_BAD_PROGRAMMING;
 }
 
 static StallableResult sva_translate(SVAEngine *e, uint64_t addr,
@@ -107,104 +93,77 @@ static StallableResult sva_translate(SVAEngine *e, uint64_t addr,
     return STALLABLE_OK;
 }
 
-static bool sva_fetch_add(SVAEngine *e, AddressSpace *as, hwaddr pa)
+/* An access has been made, or has failed for good */
+static void sva_settled(SVAEngine *e)
 {
-    dma_addr_t len = sizeof(uint64_t);
-    uint64_t *p = dma_memory_map(as, pa, &len, DMA_DIRECTION_FROM_DEVICE,
-                                 MEMTXATTRS_UNSPECIFIED);
-    uint64_t old, cur;
-    ram_addr_t offset;
-
-    if (!p) {
-        return false;
+    e->accesses++;
+    e->stalls_here = 0;
+    if (e->steps) {
+        e->steps--;
     }
-    /* what is not RAM is mapped to a bounce buffer, and can't be atomic */
-    if (len < sizeof(*p) || !memory_region_from_host(p, &offset)) {
-        dma_memory_unmap(as, p, len, DMA_DIRECTION_FROM_DEVICE, 0);
-        return false;
-    }
-    cur = qatomic_read(p);
-    do {
-        old = cur;
-        cur = qatomic_cmpxchg(p, old,
-                              cpu_to_le64(le64_to_cpu(old) + e->data));
-    } while (cur != old);
-    dma_memory_unmap(as, p, len, DMA_DIRECTION_FROM_DEVICE, sizeof(*p));
-    e->data = le64_to_cpu(old);
-    return true;
 }
 
-static bool sva_rw(SVAEngine *e, AddressSpace *as, hwaddr pa, uint32_t len)
+/* What became of an access that did not go through */
+static void sva_fault(SVAEngine *e, const SVAAccess *a, uint32_t how)
 {
-    g_autofree uint8_t *buf = g_malloc(len);
-    bool write = e->cmd == SVA_CMD_WRITE;
-
-    if (write) {
-        for (uint32_t i = 0; i < len; i++) {
-            buf[i] = e->data >> (((e->done + i) & 7) * 8);
-        }
-    }
-    if (address_space_rw(as, pa, MEMTXATTRS_UNSPECIFIED, buf, len, write)) {
-        return false;
-    }
-    if (!write) {
-        for (uint32_t i = 0; i < len; i++) {
-            if (e->done + i < 8) {
-                e->first |= (uint64_t)buf[i] << ((e->done + i) * 8);
-            }
-            e->sum += buf[i];
-        }
-    }
-    return true;
+    e->fault_addr = a->addr;
+    e->fault_how = how | (a->flag & IOMMU_WO ? SVA_FAULT_WRITE : 0);
+    e->fault_time = qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL);
 }
 
-static uint32_t sva_length(SVAEngine *e)
+static void sva_aborted(SVAEngine *e, const SVAAccess *a)
 {
-    return e->cmd == SVA_CMD_FETCH_ADD ? sizeof(uint64_t) : e->len;
+    sva_fault(e, a, SVA_FAULT_ABORTED);
+    e->aborts++;
+    if (!sva_op_is_hammer(e->cmd)) {
+        sva_finish(e, SVA_ST_ERROR);
+        return;
+    }
+    if (e->expect == SVA_EXPECT_DONE || e->expect == SVA_EXPECT_PATTERN) {
+        sva_violation(e, a->addr, SVA_BAD_ABORTED, 0);
+    }
+    sva_settled(e);
+    sva_op_next_word(e);
 }
 
 /* Make the next access. False: the command waits, or has ended. */
 static bool sva_access(SVAEngine *e)
 {
-    IOMMUAccessFlags flag = e->cmd == SVA_CMD_READ ? IOMMU_RO :
-                            e->cmd == SVA_CMD_WRITE ? IOMMU_WO : IOMMU_RW;
-    uint64_t addr = e->addr + e->done;
-    uint32_t len = MIN(sva_length(e) - e->done,
-                       SVA_ACCESS_SIZE - (addr & (SVA_ACCESS_SIZE - 1)));
     uint32_t status = sva_check_access(e);
+    SVAAccess a = sva_op_access(e);
     IOMMUTLBEntry entry;
-    bool ok = false;
     hwaddr pa;
 
     if (status) {
         sva_finish(e, status);
         return false;
     }
-    switch (sva_translate(e, addr, flag, &entry)) {
+    switch (sva_translate(e, a.addr, a.flag, &entry)) {
     case STALLABLE_STALLED:
         e->stalls++;
         e->stalls_here++;
-        e->fault_addr = addr;
-        trace_sva_engine_stall(e->index, addr, flag, e->stalls);
+        sva_fault(e, &a, SVA_FAULT_STALLED);
+        trace_sva_engine_stall(e->index, a.addr, a.flag, e->stalls);
         return false;
     case STALLABLE_OK:
         pa = (entry.translated_addr & ~entry.addr_mask) |
-             (addr & entry.addr_mask);
-        ok = e->cmd == SVA_CMD_FETCH_ADD ?
-             sva_fetch_add(e, entry.target_as, pa) :
-             sva_rw(e, entry.target_as, pa, len);
+             (a.addr & entry.addr_mask);
+        if (sva_op_make(e, &a, entry.target_as, pa)) {
+            sva_settled(e);
+            if (sva_op_advance(e, &a)) {
+                if (e->cmd == SVA_CMD_READ) {
+                    e->data = e->first;
+                }
+                sva_finish(e, 0);
+            }
+            return e->cmd;
+        }
         break;
     case STALLABLE_ABORT:
         break;
     }
-    if (!ok) {
-        e->fault_addr = addr;
-        sva_finish(e, SVA_ST_ERROR);
-        return false;
-    }
-    e->done += len;
-    e->stalls_here = 0;
-    return true;
+    sva_aborted(e, &a);
+    return e->cmd;
 }
 
 static void sva_tell_gave_up(SVAEngine *e)
@@ -220,10 +179,12 @@ static void sva_tell_gave_up(SVAEngine *e)
 /* The stall has its response. False: that has ended the command. */
 static bool sva_take_response(SVAEngine *e)
 {
+    SVAAccess a = sva_op_access(e);
+
     e->answered = false;
     if (e->response == STALL_ABORT) {
-        sva_finish(e, SVA_ST_ERROR);
-        return false;
+        sva_aborted(e, &a);
+        return e->cmd;
     }
     if (e->max_stalls && e->stalls_here >= e->max_stalls) {
         sva_tell_gave_up(e);
@@ -234,9 +195,27 @@ static bool sva_take_response(SVAEngine *e)
     return true;
 }
 
+/* Whether the next access may be made now; a retry is no next access */
+static bool sva_may_go_on(SVAEngine *e)
+{
+    if (e->stalls_here) {
+        return true;
+    }
+    if (e->stop) {
+        sva_finish(e, 0);
+        return false;
+    }
+    if (e->step && !e->steps) {
+        e->status |= SVA_ST_PAUSED;
+        return false;
+    }
+    return true;
+}
+
 static void sva_run(void *opaque)
 {
     SVAEngine *e = opaque;
+    uint32_t period = e->period_ns ?: SVA_HAMMER_PERIOD_NS;
 
     if (!e->cmd || e->client.stalled) {
         return;
@@ -245,21 +224,19 @@ static void sva_run(void *opaque)
         return;
     }
     for (int i = 0; i < SVA_ACCESSES_AT_A_TIME; i++) {
-        if (!sva_access(e)) {
+        if (!sva_may_go_on(e) || !sva_access(e)) {
             return;
         }
-        if (e->done == sva_length(e)) {
-            if (e->cmd == SVA_CMD_READ) {
-                e->data = e->first;
-            }
-            sva_finish(e, 0);
+        if (sva_op_is_hammer(e->cmd) && !e->stop) {
+            timer_mod(e->timer,
+                      qemu_clock_get_ns(QEMU_CLOCK_VIRTUAL) + period);
             return;
         }
     }
     qemu_bh_schedule(e->bh);
 }
 
-static void sva_retry_timer(void *opaque)
+static void sva_timer(void *opaque)
 {
     SVAEngine *e = opaque;
 
@@ -280,18 +257,36 @@ static void sva_resume(StallClient *client, StallResponse response)
     }
 }
 
-static void sva_start(SVAEngine *e, uint32_t cmd)
+/* What is counted and found since CMD */
+static void sva_clear_results(SVAEngine *e)
 {
-    uint32_t status;
-
     e->status = 0;
     e->stalls = 0;
     e->stalls_here = 0;
     e->retries = 0;
     e->done = 0;
+    e->fetched = 0;
+    e->accesses = 0;
+    e->aborts = 0;
     e->fault_addr = 0;
+    e->fault_how = 0;
+    e->fault_time = 0;
+    e->bad_addr = 0;
+    e->bad_value = 0;
+    e->bad_access = 0;
+    e->bad_count = 0;
+    e->bad_how = 0;
     e->sum = 0;
     e->first = 0;
+    e->steps = 0;
+    e->stop = false;
+}
+
+void sva_start(SVAEngine *e, uint32_t cmd)
+{
+    uint32_t status;
+
+    sva_clear_results(e);
     trace_sva_engine_start(e->index, cmd, e->addr, e->len, e->pasid);
     status = sva_check_command(e, cmd);
     if (status) {
@@ -300,6 +295,7 @@ static void sva_start(SVAEngine *e, uint32_t cmd)
     }
     e->cmd = cmd;
     e->status = SVA_ST_BUSY;
+    sva_op_start(e);
     qemu_bh_schedule(e->bh);
 }
 
@@ -310,7 +306,8 @@ void sva_engine_init(SVAEngine *e, SVATestDev *d, uint32_t index)
     e->pasid = PCI_NO_PASID;
     e->client.resume = sva_resume;
     e->bh = qemu_bh_new_guarded(sva_run, e, &DEVICE(d)->mem_reentrancy_guard);
-    e->timer = timer_new_ns(QEMU_CLOCK_VIRTUAL, sva_retry_timer, e);
+    e->buf = g_malloc(SVA_ACCESS_SIZE);
+    e->timer = timer_new_ns(QEMU_CLOCK_VIRTUAL, sva_timer, e);
 }
 
 void sva_engine_exit(SVAEngine *e)
@@ -318,104 +315,22 @@ void sva_engine_exit(SVAEngine *e)
     sva_quiesce(e);
     qemu_bh_delete(e->bh);
     timer_free(e->timer);
+    g_free(e->buf);
 }
 
 void sva_engine_reset(SVAEngine *e)
 {
     sva_quiesce(e);
+    sva_clear_results(e);
     e->cmd = 0;
     e->addr = 0;
     e->len = 0;
     e->pasid = PCI_NO_PASID;
     e->data = 0;
     e->data2 = 0;
-    e->status = 0;
-    e->stalls = 0;
-    e->retries = 0;
     e->max_stalls = 0;
     e->retry_ns = 0;
-    e->done = 0;
-    e->fault_addr = 0;
-    e->sum = 0;
-}
-
-uint64_t sva_engine_read(const SVAEngine *e, hwaddr reg)
-{
-    switch (reg) {
-    case SVA_ENG_ADDR:
-        return e->addr;
-    case SVA_ENG_LEN:
-        return e->len | (uint64_t)e->pasid << 32;
-    case SVA_ENG_DATA:
-        return e->data;
-    case SVA_ENG_DATA2:
-        return e->data2;
-    case SVA_ENG_CMD:
-        return (uint64_t)e->status << 32;
-    case SVA_ENG_STALLS:
-        return e->stalls | (uint64_t)e->retries << 32;
-    case SVA_ENG_MAX_STALLS:
-        return e->max_stalls | (uint64_t)e->retry_ns << 32;
-    case SVA_ENG_ABORT:
-        return (uint64_t)e->done << 32;
-    case SVA_ENG_FAULT_ADDR:
-        return e->fault_addr;
-    case SVA_ENG_SUM:
-        return e->sum;
-    default:
-        return 0;
-    }
-}
-
-void sva_engine_write(SVAEngine *e, hwaddr reg, uint32_t v)
-{
-    if (reg == SVA_ENG_ABORT) {
-        if (e->status & SVA_ST_BUSY) {
-            sva_quiesce(e);
-            sva_finish(e, SVA_ST_ERROR);
-        }
-        return;
-    }
-    if (e->status & SVA_ST_BUSY) {
-        e->status |= SVA_ST_BAD_PROGRAMMING;
-        return;
-    }
-    switch (reg) {
-    case SVA_ENG_ADDR:
-        e->addr = deposit64(e->addr, 0, 32, v);
-        break;
-    case SVA_ENG_ADDR + 4:
-        e->addr = deposit64(e->addr, 32, 32, v);
-        break;
-    case SVA_ENG_LEN:
-        e->len = v;
-        break;
-    case SVA_ENG_PASID:
-        e->pasid = v;
-        break;
-    case SVA_ENG_DATA:
-        e->data = deposit64(e->data, 0, 32, v);
-        break;
-    case SVA_ENG_DATA + 4:
-        e->data = deposit64(e->data, 32, 32, v);
-        break;
-    case SVA_ENG_DATA2:
-        e->data2 = deposit64(e->data2, 0, 32, v);
-        break;
-    case SVA_ENG_DATA2 + 4:
-        e->data2 = deposit64(e->data2, 32, 32, v);
-        break;
-    case SVA_ENG_CMD:
-        sva_start(e, v);
-        break;
-    case SVA_ENG_MAX_STALLS:
-        e->max_stalls = v;
-        break;
-    case SVA_ENG_RETRY_NS:
-        e->retry_ns = v;
-        break;
-    default:
-        qemu_log_mask(LOG_GUEST_ERROR, "%s: write to engine register 0x%"
-                      HWADDR_PRIx "\n", TYPE_SVA_TESTDEV, reg);
-    }
+    e->period_ns = 0;
+    e->expect = SVA_EXPECT_ANY;
+    e->step = 0;
 }

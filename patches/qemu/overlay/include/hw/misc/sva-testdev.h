@@ -106,29 +106,82 @@
 #define SVA_ENGINE_SIZE         0x100
 
 /*
- * Writes to RW registers are refused while the engine is busy, and so is CMD:
- * STATUS then has SVA_ST_BAD_PROGRAMMING, and the command runs on.
+ * Writes to RW registers other than EXPECT are refused while the engine is
+ * busy, and so is CMD: STATUS then has SVA_ST_BAD_PROGRAMMING, and the command
+ * runs on.
  */
 #define SVA_ENG_ADDR            0x00    /* RW 64 */
 #define SVA_ENG_LEN             0x08    /* RW 32 bytes */
 #define SVA_ENG_PASID           0x0c    /* RW 32 0xffffffff: none */
 #define SVA_ENG_DATA            0x10    /* RW 64 */
-#define SVA_ENG_DATA2           0x18    /* RW 64 reserved */
+#define SVA_ENG_DATA2           0x18    /* RW 64 */
 #define SVA_ENG_CMD             0x20    /* WO 32 SVA_CMD_* */
 #define SVA_ENG_STATUS          0x24    /* RO 32 SVA_ST_* */
 #define SVA_ENG_STALLS          0x28    /* RO 32 since CMD */
 #define SVA_ENG_RETRIES         0x2c    /* RO 32 since CMD */
 #define SVA_ENG_MAX_STALLS      0x30    /* RW 32 of one access, 0: no bound */
 #define SVA_ENG_RETRY_NS        0x34    /* RW 32 delay of a retry */
+/* A command that is dropped ends at once, as DONE | ERROR */
 #define SVA_ENG_ABORT           0x38    /* WO 32 drop the command */
 #define SVA_ENG_BYTES_DONE      0x3c    /* RO 32 since CMD */
 #define SVA_ENG_FAULT_ADDR      0x40    /* RO 64 of the last fault since CMD */
 #define SVA_ENG_SUM             0x48    /* RO 64 READ: sum of the bytes */
 
+/* The first access that was not as expected: VERIFY, HAMMER_* */
+#define SVA_ENG_BAD_ADDR        0x50    /* RO 64 */
+#define SVA_ENG_BAD_VALUE       0x58    /* RO 64 what was read there */
+#define SVA_ENG_BAD_ACCESS      0x60    /* RO 64 its number, from 0 */
+#define SVA_ENG_BAD_COUNT       0x68    /* RO 32 how many were not */
+#define SVA_ENG_BAD_HOW         0x6c    /* RO 32 SVA_BAD_*, 0: none */
+#define SVA_ENG_ACCESSES        0x70    /* RO 64 since CMD, without retries */
+#define SVA_ENG_ABORTS          0x78    /* RO 32 accesses that were aborted */
+#define SVA_ENG_EXPECT          0x7c    /* RW 32 SVA_EXPECT_*, of HAMMER_* */
+/* Between two accesses of HAMMER_*; 0: 20 microseconds */
+#define SVA_ENG_PERIOD_NS       0x80    /* RW 32 */
+/* An access that is stalled when HAMMER_* is told to end is made first */
+#define SVA_ENG_STOP            0x84    /* WO 32 end HAMMER_* */
+/* With STEP 1 the command waits (SVA_ST_PAUSED) before each access ... */
+#define SVA_ENG_STEP            0x88    /* RW 32 */
+#define SVA_ENG_GO              0x8c    /* WO 32 ... until told how many */
+#define SVA_ENG_FAULT_HOW       0x90    /* RO 32 SVA_FAULT_* */
+#define SVA_ENG_FAULT_TIME      0x98    /* RO 64 virtual time, ns */
+
 #define SVA_CMD_READ            1       /* DATA := the first 8 bytes */
 #define SVA_CMD_WRITE           2       /* DATA over and over */
-/* *ADDR += DATA, DATA := what was there; 64 bits, aligned, LEN is ignored */
-#define SVA_CMD_FETCH_ADD       3
+/* Two that are atomic: 64 bits, aligned, whatever LEN; DATA := old value */
+#define SVA_CMD_FETCH_ADD       3       /* *ADDR += DATA */
+#define SVA_CMD_COMPARE_SWAP    4       /* if (*ADDR == DATA2) *ADDR = DATA */
+/* LEN bytes from ADDR to DATA2, which do not overlap */
+#define SVA_CMD_COPY            5
+/*
+ * The pattern of seed DATA: each aligned 64 bits hold their own address, XOR
+ * DATA * 0x9e3779b97f4a7c15. ADDR and LEN are aligned to 8.
+ */
+#define SVA_CMD_FILL            6       /* write it */
+/* Read it, to the end: SVA_ST_MISMATCH and BAD_* tell of other values */
+#define SVA_CMD_VERIFY          7
+/* Read a little of each 4 KiB, so that the IOTLB holds them all */
+#define SVA_CMD_PRIME           8
+/*
+ * Read or write (the pattern) 64 bits at a time, in an order that depends on
+ * DATA2, until STOP. Aborts do not end it; whether they should have come is for
+ * EXPECT to say.
+ */
+#define SVA_CMD_HAMMER_READ     9
+#define SVA_CMD_HAMMER_WRITE    10
+
+#define SVA_EXPECT_ANY          0
+#define SVA_EXPECT_DONE         1       /* accesses go through */
+#define SVA_EXPECT_ABORT        2       /* they are aborted */
+#define SVA_EXPECT_PATTERN      3       /* DONE, and read the pattern */
+
+#define SVA_BAD_VALUE           1       /* not the pattern */
+#define SVA_BAD_ABORTED         2
+#define SVA_BAD_DONE            3       /* went through */
+
+#define SVA_FAULT_STALLED       1
+#define SVA_FAULT_ABORTED       2
+#define SVA_FAULT_WRITE         0x10    /* of a write, or an atomic access */
 
 #define SVA_ST_BUSY             0x01
 #define SVA_ST_DONE             0x02    /* the command has ended, but ... */
@@ -136,9 +189,12 @@
 #define SVA_ST_GAVE_UP          0x08    /* one access: MAX_STALLS stalls */
 #define SVA_ST_NO_PASID         0x10    /* PASID not enabled */
 /*
- * Unknown command, LEN 0, wrapping or misaligned address, PASID too wide, bus
- * master disabled; or a write that was refused. Cleared by the next command.
+ * Unknown command or expectation, LEN 0, wrapping, misaligned or overlapping
+ * addresses, PASID too wide, bus master disabled, GO or STOP for a command that
+ * knows it not; or a write that was refused. Cleared by the next command.
  */
 #define SVA_ST_BAD_PROGRAMMING  0x20
+#define SVA_ST_MISMATCH         0x40    /* BAD_* tell what was unexpected */
+#define SVA_ST_PAUSED           0x80    /* single-step: GO goes on */
 
 #endif
