@@ -30,12 +30,39 @@
 #define TD_RESUMES		0x030
 #define TD_FULL_FLUSHES		0x038
 #define TD_HIT_PERM_FAULTS	0x040
+#define TD_AUDIT		0x080
+#define TD_AUDIT_STATUS		0x084
+#define   TD_AUDIT_INCOMPLETE	0x01
+#define   TD_AUDIT_NO_IOMMU	0x02
+#define TD_AUDIT_ENTRIES	0x088
+#define TD_AUDIT_INDEX		0x08c
+#define   TD_AUDIT_SHOWN	64
+#define TD_RESTRICTIVE		0x090
+#define TD_PERMISSIVE		0x094
+#define TD_WRONG_PAGE		0x098
+#define TD_UNMAPPED		0x09c
+#define TD_DIFF_KIND		0x0a0
+#define TD_DIFF_WALK		0x0a4
+#define TD_DIFF_SID		0x0a8
+#define TD_DIFF_PASID		0x0ac
+#define TD_DIFF_ASID		0x0b0
+#define TD_DIFF_ADDR		0x0b8
+#define TD_DIFF_SIZE		0x0c0
+#define TD_DIFF_CACHED		0x0c8
+#define TD_DIFF_WALKED		0x0cc
+#define TD_CACHED_DESC		0x0d0
+#define TD_CACHED_OUT		0x0d8
+#define TD_WALKED_DESC		0x0e0
+#define TD_WALKED_OUT		0x0e8
+#define TD_SYNC			0x0f0
+#define TD_SYNCS		0x0f4
 
 #define TD_ENGINE(n)		(0x1000 + (n) * 0x100)
 #define TDE_ADDR		0x00
 #define TDE_LEN			0x08
 #define TDE_PASID		0x0c
 #define TDE_DATA		0x10
+#define TDE_DATA2		0x18
 #define TDE_CMD			0x20
 #define TDE_STATUS		0x24
 #define TDE_STALLS		0x28
@@ -46,6 +73,16 @@
 #define TDE_BYTES_DONE		0x3c
 #define TDE_FAULT_ADDR		0x40
 #define TDE_SUM			0x48
+#define TDE_BAD_ADDR		0x50
+#define TDE_BAD_VALUE		0x58
+#define TDE_BAD_ACCESS		0x60
+#define TDE_BAD_COUNT		0x68
+#define TDE_BAD_HOW		0x6c
+#define TDE_ACCESSES		0x70
+#define TDE_ABORTS		0x78
+#define TDE_EXPECT		0x7c
+#define TDE_PERIOD_NS		0x80
+#define TDE_STOP		0x84
 
 #define TD_MAX_ENGINES		32
 
@@ -57,6 +94,7 @@ struct td_engine {
 	struct td_context *owner;	/* under td_device.engines_lock */
 	u32 retry_ns;			/* the device's default */
 	bool wedged;			/* does not stop: never used again */
+	bool hammers;			/* for its owner; under td_device.engines_lock */
 	unsigned int index;
 };
 
@@ -66,7 +104,7 @@ struct td_device {
 	void __iomem *regs;
 	struct miscdevice misc;
 	int id;
-	struct mutex probe_lock;	/* address, PASID and result belong together */
+	struct mutex probe_lock;	/* probe, audit: question and answer belong together */
 	struct mutex lock;		/* contexts and gone, and before td_context.sem */
 	struct list_head contexts;
 	bool gone;			/* no use of the device from now on */
@@ -97,6 +135,14 @@ int td_engine_dma(struct td_context *ctx, struct sva_testdev_dma *dma);
 void td_faults_drain(struct td_device *td);
 void td_engine_stop(struct td_context *ctx);
 void td_engine_allow(struct td_context *ctx);
+int td_hammer_start(struct td_context *ctx, struct sva_testdev_hammer *hammer);
+int td_hammer_expect(struct td_context *ctx, const struct sva_testdev_expect *expect);
+int td_hammer_stop(struct td_context *ctx, struct sva_testdev_stop *stop);
+void td_hammer_reap(struct td_context *ctx);
+
+int td_audit(struct td_device *td, struct sva_testdev_audit *audit);
+int td_difference(struct td_device *td, struct sva_testdev_difference *diff);
+int td_sync(struct td_device *td, struct sva_testdev_sync *sync);
 
 void td_pgtable_walk(struct mm_struct *mm, struct sva_testdev_pte *query);
 

@@ -36,6 +36,7 @@ static void context_unbind(struct td_context *ctx)
 {
 	td_engine_stop(ctx);
 	down_write(&ctx->sem);
+	td_hammer_reap(ctx);
 	if (ctx->handle) {
 		td_faults_drain(ctx->td);
 		iommu_sva_unbind_device(ctx->handle);
@@ -155,6 +156,11 @@ static long ioctl_counters(struct td_context *ctx,
 	return 0;
 }
 
+static long ioctl_hammer(struct td_context *ctx, struct sva_testdev_hammer *hammer)
+{
+	return context_check(ctx) ?: td_hammer_start(ctx, hammer);
+}
+
 static long ioctl_pte(struct td_context *ctx, struct sva_testdev_pte *query)
 {
 	if (query->addr >= TASK_SIZE)
@@ -179,6 +185,18 @@ static long context_ioctl(struct td_context *ctx, unsigned int cmd, void *data)
 		return ioctl_counters(ctx, data);
 	case SVA_TESTDEV_IOC_PTE:
 		return ioctl_pte(ctx, data);
+	case SVA_TESTDEV_IOC_AUDIT:
+		return td_audit(ctx->td, data);
+	case SVA_TESTDEV_IOC_DIFFERENCE:
+		return td_difference(ctx->td, data);
+	case SVA_TESTDEV_IOC_SYNC:
+		return td_sync(ctx->td, data);
+	case SVA_TESTDEV_IOC_HAMMER:
+		return ioctl_hammer(ctx, data);
+	case SVA_TESTDEV_IOC_EXPECT:
+		return td_hammer_expect(ctx, data);
+	case SVA_TESTDEV_IOC_STOP:
+		return td_hammer_stop(ctx, data);
 	default:
 		return -ENOTTY;
 	}
@@ -231,6 +249,12 @@ union td_argument {
 	struct sva_testdev_probe probe;
 	struct sva_testdev_counters counters;
 	struct sva_testdev_pte pte;
+	struct sva_testdev_audit audit;
+	struct sva_testdev_difference difference;
+	struct sva_testdev_sync sync;
+	struct sva_testdev_hammer hammer;
+	struct sva_testdev_expect expect;
+	struct sva_testdev_stop stop;
 };
 
 static long td_ioctl(struct file *file, unsigned int cmd, unsigned long arg)

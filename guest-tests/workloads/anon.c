@@ -45,6 +45,7 @@ void first_touch(void)
 	ktap_point(READ_ONCE(*s.word) == (dma_done(&s.write) ? VALUE_DEVICE : 0), DATA,
 		   "memory holds %#llx", (unsigned long long)READ_ONCE(*s.word));
 	prove_iotlb_within(&s.after, "afterwards");
+	prove_audit_at_end();
 	tell_window(&s.window, &s.write);
 	tell_views(&s.before, &s.after);
 }

@@ -10,6 +10,7 @@
 
 unsigned int dma_max_stalls = DEFAULT_MAX_STALLS;
 static int device = -1;
+static uint32_t pasid;
 
 void dma_open(void)
 {
@@ -26,6 +27,7 @@ void dma_open(void)
 		    SVA_TESTDEV_ABI);
 	if (ioctl(device, SVA_TESTDEV_IOC_BIND, &bind))
 		die_errno(DEVICE ": bind (the kernel log says why)");
+	pasid = bind.pasid;
 }
 
 static struct sva_testdev_dma run(uint32_t op, uint64_t addr, uint64_t data)
@@ -74,6 +76,61 @@ uint32_t dma_probe(const void *addr)
 	if (ioctl(device, SVA_TESTDEV_IOC_PROBE, &probe))
 		die_errno("probe of the IOTLB");
 	return probe.entry;
+}
+
+static void count_own(struct audit *audit, const struct sva_testdev_difference *diff)
+{
+	switch (diff->kind) {
+	case SVA_TESTDEV_RESTRICTIVE:
+		audit->restrictive++;
+		break;
+	case SVA_TESTDEV_PERMISSIVE:
+		audit->permissive++;
+		break;
+	case SVA_TESTDEV_WRONG_PAGE:
+		audit->wrong_page++;
+		break;
+	default:
+		audit->unmapped++;
+	}
+	if (diff->kind > audit->first.kind)
+		audit->first = *diff;
+}
+
+/*
+ * The kinds are numbered from the harmless on. Where there are more differences
+ * than the device shows, some other process's may be among those that it does
+ * not: that is so many that something is wrong anyway.
+ */
+struct audit dma_audit(void)
+{
+	struct audit audit = { .made = true };
+	uint32_t i;
+
+	if (ioctl(device, SVA_TESTDEV_IOC_AUDIT, &audit.all))
+		die_errno("audit of the IOTLB");
+	if (audit.all.incomplete)
+		die("the audit of the IOTLB is incomplete");
+	for (i = 0; i < audit.all.shown; i++) {
+		struct sva_testdev_difference diff = {
+			.number = audit.all.number,
+			.index = i,
+		};
+
+		if (ioctl(device, SVA_TESTDEV_IOC_DIFFERENCE, &diff))
+			die_errno("difference %u of the audit", i);
+		if (diff.pasid == pasid)
+			count_own(&audit, &diff);
+	}
+	return audit;
+}
+
+void dma_sync(uint32_t number)
+{
+	struct sva_testdev_sync sync = { .number = number };
+
+	if (ioctl(device, SVA_TESTDEV_IOC_SYNC, &sync))
+		die_errno("sync point");
 }
 
 struct sva_testdev_counters dma_counters(void)

@@ -44,6 +44,28 @@ uint32_t dma_probe(const void *addr);
 
 struct sva_testdev_counters dma_counters(void);
 
+/*
+ * All that the SMMU's TLB holds against the page tables. Counts are of what the
+ * device does for this process; what others left there is told apart.
+ */
+struct audit {
+	bool made;
+	struct sva_testdev_audit all;
+	unsigned int restrictive, permissive, wrong_page, unmapped;
+	struct sva_testdev_difference first;	/* of the worst kind; kind 0: none */
+};
+
+struct audit dma_audit(void);
+
+/* What the device may do, or do to, that the page tables do not allow. */
+static inline unsigned int audit_stale(const struct audit *audit)
+{
+	return audit->permissive + audit->wrong_page + audit->unmapped;
+}
+
+/* Tell whoever watches the machine. */
+void dma_sync(uint32_t number);
+
 /* The entry of this process's page table for an address. */
 struct sva_testdev_pte dma_pte(const void *addr);
 

@@ -94,6 +94,7 @@ void unmapped(void)
 	prove_no_evictions(&window);
 	prove_iotlb_within(&after, "afterwards");
 	prove_faults_served();
+	prove_audit_at_end();
 	tell_window(&window, &write);
 	tell_views(&before, &after);
 }

@@ -131,6 +131,56 @@ void prove_iotlb_within(const struct view *view, const char *when)
 		   when, entry_text(view->iotlb), (unsigned long long)view->pte.desc);
 }
 
+static uint32_t audit_others(const struct audit *audit)
+{
+	const struct sva_testdev_audit *all = &audit->all;
+
+	return all->restrictive + all->permissive + all->wrong_page + all->unmapped -
+	       audit->restrictive - audit_stale(audit);
+}
+
+static void tell_first(const struct audit *audit, const char *when)
+{
+	static const char * const kinds[] = {
+		"none", "restrictive", "permissive", "wrong-page", "unmapped"
+	};
+	static char key[64];
+	const struct sva_testdev_difference *first = &audit->first;
+
+	snprintf(key, sizeof(key), "audit_%s", when);
+	ktap_fact(key, "entries=%u,restrictive=%u,permissive=%u,wrong-page=%u,unmapped=%u,others=%u",
+		  audit->all.entries, audit->restrictive, audit->permissive,
+		  audit->wrong_page, audit->unmapped, audit_others(audit));
+	if (!first->kind)
+		return;
+	snprintf(key, sizeof(key), "audit_%s_first", when);
+	ktap_fact(key, "%s,address=%#llx,size=%#llx,cached=%#llx,walked=%#llx",
+		  kinds[first->kind], (unsigned long long)first->addr,
+		  (unsigned long long)first->size, (unsigned long long)first->cached_desc,
+		  (unsigned long long)first->walked_desc);
+}
+
+void prove_audit(const struct audit *audit, const char *when)
+{
+	static char key[64];
+
+	if (!audit->made)
+		return;
+	ktap_point(!audit_stale(audit), STALE,
+		   "IOTLB holds nothing that the page tables do not allow, audit %s (permissive %u, wrong page %u, unmapped %u)",
+		   when, audit->permissive, audit->wrong_page, audit->unmapped);
+	snprintf(key, sizeof(key), "restrictive_%s", when);
+	ktap_fact(key, "%u", audit->restrictive);
+	tell_first(audit, when);
+}
+
+void prove_audit_at_end(void)
+{
+	struct audit audit = dma_audit();
+
+	prove_audit(&audit, "end");
+}
+
 static void tell_hits(const char *key, int hits)
 {
 	if (hits == TRACE_INLINED)

@@ -67,6 +67,15 @@ void prove_no_evictions(const struct window *window);
 void prove_iotlb_within(const struct view *view, const char *when);
 
 /*
+ * The SMMU's whole TLB against the page tables, once the kernel has returned from
+ * what the path is about ("after the operation"), and when all is done ("at the
+ * end"). An entry that permits too little is a warning: a fault heals it, and a
+ * CPU that sets dirty bits by itself leaves such entries. All else is STALE.
+ */
+void prove_audit(const struct audit *audit, const char *when);
+void prove_audit_at_end(void);
+
+/*
  * The CPU made a clean page writable by itself: had the kernel done it, it would
  * have marked it dirty.
  */

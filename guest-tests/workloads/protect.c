@@ -50,6 +50,7 @@ struct taken {
 	uint64_t *word;		/* where the device writes */
 	uint64_t *witness;	/* the same memory, always readable */
 	struct view before, taken;
+	struct audit audit;
 	struct window window;
 	struct sva_testdev_dma write;
 };
@@ -84,6 +85,7 @@ static void take(struct taken *t, void (*act)(struct taken *t))
 	t->before = view_of(word);
 	act(t);
 	t->taken = view_of(word);
+	t->audit = dma_audit();
 	t->write = dma_write(word, VALUE_DEVICE);
 	window_close(&t->window);
 }
@@ -98,6 +100,7 @@ static void prove_taken(struct taken *t)
 	prove_cached(t->before.iotlb, true, "right before it is taken away");
 	prove_no_evictions(&t->window);
 	prove_iotlb_within(&t->taken, "when the system call returned");
+	prove_audit(&t->audit, "operation");
 	ktap_point(!dma_done(&t->write), STALE,
 		   "the device cannot write any more: write %s after %u stalls",
 		   dma_end(&t->write), t->write.stalls);
@@ -106,6 +109,7 @@ static void prove_taken(struct taken *t)
 		   dma_end(&t->write), t->write.stalls, dma_max_stalls);
 	ktap_point(READ_ONCE(*t->witness) == VALUE_OLD, STALE, "memory holds %#llx, expected %#llx",
 		   (unsigned long long)READ_ONCE(*t->witness), VALUE_OLD);
+	prove_audit_at_end();
 	tell_window(&t->window, &t->write);
 	tell_views(&t->before, &after);
 }

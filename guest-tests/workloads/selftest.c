@@ -281,6 +281,7 @@ int selftest(void)
 	test_kill(fd);
 	test_child(fd);
 	test_bad_commands(fd);
+	selftest_device(fd);
 	test_many(fd);
 	return ktap_finish();
 }

@@ -5,4 +5,7 @@
 /* Test the driver, print KTAP; returns the exit status. */
 int selftest(void);
 
+/* selftest_device.c: points about the device, through a bound file. */
+void selftest_device(int fd);
+
 #endif

@@ -33,6 +33,8 @@ static void play(const struct upgrade *upgrade, struct subject *s)
 	if (upgrade->act) {
 		upgrade->act(s);
 		s->upgraded = view_of(word);
+		s->audit = dma_audit();
+		s->audit_stalls = dma_counters().stalls - s->window.before.stalls;
 	}
 	s->write = dma_write(word, VALUE_DEVICE);
 	window_close(&s->window);
@@ -116,8 +118,11 @@ static void prove_written(const struct upgrade *upgrade, struct subject *s)
 			   "the device reads %#llx, memory holds %#llx",
 			   (unsigned long long)s->reread.data,
 			   (unsigned long long)found);
-	if (upgrade->act)
+	if (upgrade->act) {
 		ktap_fact("iotlb_upgraded", "%s", entry_text(s->upgraded.iotlb));
+		ktap_fact("stalls_before_audit", "%llu",
+			  (unsigned long long)s->audit_stalls);
+	}
 }
 
 void upgrade_run(const struct upgrade *upgrade, struct subject *s)
@@ -135,6 +140,8 @@ void upgrade_run(const struct upgrade *upgrade, struct subject *s)
 	prove_no_evictions(&s->window);
 	prove_written(upgrade, s);
 	prove_iotlb_within(&s->after, "afterwards");
+	prove_audit(&s->audit, "operation");
+	prove_audit_at_end();
 	tell_window(&s->window, &s->write);
 	tell_views(&s->before, &s->after);
 }

@@ -23,6 +23,8 @@ struct subject {
 	uint64_t value;			/* that it holds now */
 	struct view before;		/* right before the upgrade */
 	struct view upgraded;		/* after act(), if there is one */
+	struct audit audit;		/* at that moment */
+	uint64_t audit_stalls;		/* in the window, by then */
 	struct view after;		/* when the device has written */
 	struct window window;
 	struct sva_testdev_dma read, write, reread;
