@@ -149,6 +149,8 @@ def _check_boots(records: Sequence[GuestRecord], base: BuiltKernel) -> None:
 
 def _judge(run: Run) -> Run:
     base = [r for r in run.records if r.variant == "base"]
+    judged = "base" if run.patched is None else "patched"
+    run = replace(run, notes=run.notes + verdict.audit_notes(r for r in run.records if r.variant == judged))
     if run.patched is not None:
         patched = [r for r in run.records if r.variant == "patched"]
         controls = [r for r in run.records if r.variant == CONTROL]

@@ -76,6 +76,28 @@ def test_skips_for_different_reasons_are_undecided() -> None:
     assert got.verdict is Verdict.INCONCLUSIVE
 
 
+@pytest.mark.parametrize(
+    ("outcome", "facts", "expected"),
+    [
+        ("PASS", {"restrictive_operation": "0", "restrictive_end": "0"}, ""),
+        ("PASS", {}, ""),
+        ("PASS", {"restrictive_operation": "1", "restrictive_end": "0"}, "after the operation the"),
+        ("PASS", {"restrictive_operation": "1", "upgraded_by": "hardware"}, ""),
+        (
+            "PASS",
+            {"restrictive_operation": "1", "restrictive_end": "2", "upgraded_by": "hardware"},
+            "at the end the",
+        ),
+        ("LOOP", {"restrictive_end": "1"}, ""),
+    ],
+)
+def test_an_entry_that_permits_too_little_is_a_warning(outcome: str, facts: dict[str, str], expected: str) -> None:
+    result = PathResult("anon-reuse", SETUP, Outcome(outcome), facts=facts)
+    notes = verdict.audit_notes([GuestRecord("base", SETUP, (result,), "POWEROFF")])
+    assert bool(notes) == bool(expected)
+    assert all(expected in note for note in notes)
+
+
 def splat(title: str) -> Splat:
     return Splat("warning", title, title, 1)
 
