@@ -25,7 +25,6 @@ class Difference:
 
     kind: str
     stream: int
-    asid: int
     address: int
     size: int
     granule: int
@@ -33,6 +32,8 @@ class Difference:
     cached: Side
     walked: Side
     substream: int | None = None
+    asid: int | None = None
+    """None: global."""
     vmid: int | None = None
 
     @property

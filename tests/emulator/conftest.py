@@ -32,9 +32,13 @@ def start(qemu: Path) -> Iterator[MachineMaker]:
     with ExitStack() as machines:
 
         def maker(
-            smmu: Options | None = SVA, devices: Sequence[Options] = ({"addr": "2.0"},), machine: str = "virt"
+            smmu: Options | None = SVA,
+            devices: Sequence[Options] = ({"addr": "2.0"},),
+            machine: str = "virt",
+            cpu: str = "cortex-a57",
+            kernel: Path | None = None,
         ) -> Machine:
-            argv = command_line(qemu, machine=machine, smmu=smmu, devices=devices)
+            argv = command_line(qemu, machine=machine, smmu=smmu, devices=devices, cpu=cpu, kernel=kernel)
             return machines.enter_context(Machine(argv))
 
         yield maker

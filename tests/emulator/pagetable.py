@@ -16,6 +16,8 @@ READ_ONLY = 1 << 7
 """AP[2]."""
 ACCESSED = 1 << 10
 NOT_GLOBAL = 1 << 11
+DIRTY_MODIFIER = 1 << 51
+"""DBM: read-only, it means writable but clean (D8.5)."""
 APTABLE_NO_USER = 1 << 61
 APTABLE_READ_ONLY = 1 << 62
 
@@ -24,6 +26,9 @@ S2_WRITE = 1 << 7
 
 RW = USER | ACCESSED | NOT_GLOBAL
 RO = RW | READ_ONLY
+CLEAN = RO | DIRTY_MODIFIER
+CONTIGUOUS = 1 << 52
+"""One of a run of descriptors that may be cached as one (D8.7.1)."""
 KERNEL_RW = ACCESSED | NOT_GLOBAL
 S2_RW = S2_READ | S2_WRITE | ACCESSED
 
@@ -121,6 +126,9 @@ class Context:
     affd: bool = False
     had0: bool = False
     ha: bool = False
+    hd: bool = False
+    aset: bool = True
+    """Of ASIDs that no CPU shares."""
     epd0: bool = False
     ttb0: int | None = None
     """Instead of the table's own address."""
@@ -129,8 +137,8 @@ class Context:
         """The descriptor's first three 64-bit words; the others are 0."""
         assert self.table
         first = (64 - self.table.bits) | self.table.granule.tg0 << 6 | self.epd0 << 14 | 1 << 30 | self.valid << 31
-        first |= self.ips << 32 | self.affd << 35 | 1 << 41 | self.ha << 43
-        first |= self.s << 44 | self.r << 45 | self.a << 46 | 1 << 47 | self.asid << 48
+        first |= self.ips << 32 | self.affd << 35 | 1 << 41 | self.hd << 42 | self.ha << 43
+        first |= self.s << 44 | self.r << 45 | self.a << 46 | self.aset << 47 | self.asid << 48
         ttb0 = self.table.root if self.ttb0 is None else self.ttb0
         return first, ttb0 | self.had0 << 1, 0
 

@@ -115,12 +115,29 @@ def as_argument(options: Options) -> str:
 
 
 def command_line(
-    qemu: Path, *, machine: str = "virt", smmu: Options | None = None, devices: Sequence[Options] = ()
+    qemu: Path,
+    *,
+    machine: str = "virt",
+    smmu: Options | None = None,
+    devices: Sequence[Options] = (),
+    cpu: str = "cortex-a57",
+    kernel: Path | None = None,
 ) -> list[str]:
-    """The machine under test. ``smmu`` None: without SMMU; ``devices``: properties of each sva-testdev."""
+    """The machine under test.
+
+    ``smmu`` None: without SMMU; ``devices``: properties of each sva-testdev; ``kernel``: run by a real ``cpu``.
+    """
     iommu = "none" if smmu is None else "smmuv3"
-    argv = [str(qemu), "-machine", f"{machine},iommu={iommu},gic-version=3", "-accel", "qtest"]
-    argv += ["-cpu", "cortex-a57", "-m", "128", "-nodefaults", "-display", "none", "-sandbox", "on"]
+    argv = [
+        str(qemu),
+        "-machine",
+        f"{machine},iommu={iommu},gic-version=3",
+        "-accel",
+        "tcg" if kernel else "qtest",
+    ]
+    argv += ["-cpu", cpu, "-m", "128", "-nodefaults", "-display", "none", "-sandbox", "on"]
+    if kernel:
+        argv += ["-kernel", str(kernel)]
     for name, value in (smmu or {}).items():
         argv += ["-global", "arm-smmuv3." + as_argument({name: value})]
     for device in devices:

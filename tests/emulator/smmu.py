@@ -11,7 +11,9 @@ from .pagetable import Context
 from .qtest import QTest
 
 IDR0, IDR1, IDR3, IDR5 = 0x00, 0x04, 0x0C, 0x14
-CR0, GBPA, GERROR, GERRORN = 0x20, 0x44, 0x60, 0x64
+CR0, CR2, GBPA, GERROR, GERRORN = 0x20, 0x2C, 0x44, 0x60, 0x64
+CR2_PTM = 1 << 2
+"""Private TLB maintenance: broadcasts of CPUs are none of the SMMU's business (6.3.12)."""
 STRTAB_BASE, STRTAB_BASE_CFG = 0x80, 0x88
 CMDQ_BASE, CMDQ_PROD, CMDQ_CONS = 0x90, 0x98, 0x9C
 EVENTQ_BASE = 0xA0
@@ -76,6 +78,7 @@ class Event:
     rnw: bool
     pnu: bool
     ind: bool
+    nsipa: bool
     s2: bool
     cls: int
     addr: int
@@ -91,10 +94,13 @@ class Stage2:
     s2s: bool = False
     s2r: bool = True
     aa64: bool = True
+    ha: bool = False
+    hd: bool = False
 
     def words(self) -> tuple[int, int]:
-        third = self.vmid | (25 | 1 << 6 | 4 << 16 | self.aa64 << 19 | self.s2s << 25 | self.s2r << 26) << 32
-        return third, self.root
+        upper = 25 | 1 << 6 | 4 << 16 | self.aa64 << 19
+        upper |= self.hd << 23 | self.ha << 24 | self.s2s << 25 | self.s2r << 26
+        return self.vmid | upper << 32, self.root
 
 
 class Smmu:
@@ -202,6 +208,9 @@ class Smmu:
     def tlbi_s12_vmall(self, vmid: int) -> None:
         self.must(0x28 | vmid << 32)
 
+    def tlbi_s2_ipa(self, ipa: int, vmid: int) -> None:
+        self.must(0x2A | vmid << 32, ipa)
+
     def tlbi_nsnh_all(self) -> None:
         self.must(0x30)
 
@@ -242,6 +251,7 @@ class Smmu:
             pnu=bool(w[3] >> 1 & 1),
             ind=bool(w[3] >> 2 & 1),
             rnw=bool(w[3] >> 3 & 1),
+            nsipa=bool(w[3] >> 4 & 1),
             s2=bool(w[3] >> 7 & 1),
             cls=w[3] >> 8 & 3,
             addr=w[4] | w[5] << 32,

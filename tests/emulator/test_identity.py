@@ -35,13 +35,23 @@ def test_ssidsize_is_told_with_two_level_tables(start: MachineMaker, ssidsize: i
     assert idr[IDR0 // 4] & ~(1 << 19) == STOCK[0]
 
 
-def test_stall_model_and_stall_max_are_told(start: MachineMaker) -> None:
-    idr = registers(start, {"stall": True})
-    assert idr[IDR0 // 4] >> 24 & 3 == 0
-    assert idr[IDR5 // 4] >> 16 == 256
+@pytest.mark.parametrize(
+    ("stall", "model", "most"),
+    [("off", 0b01, 0), (False, 0b01, 0), ("on", 0b00, 256), (True, 0b00, 256), ("force", 0b10, 256)],
+)
+def test_stall_model_and_stall_max_are_told(start: MachineMaker, stall: str | bool, model: int, most: int) -> None:
+    idr = registers(start, {"stall": stall})
+    assert idr[IDR0 // 4] >> 24 & 3 == model
+    assert idr[IDR5 // 4] >> 16 == most
 
 
-@pytest.mark.parametrize(("bits", "field"), [(32, 0), (36, 1), (40, 2), (42, 3), (44, 4), (48, 5)])
+@pytest.mark.parametrize(("httu", "field"), [("none", 0), ("access", 1), ("dirty", 2)])
+def test_httu_is_told(start: MachineMaker, httu: str, field: int) -> None:
+    idr = registers(start, {"httu": httu})
+    assert idr[IDR0 // 4] == STOCK[0] | field << 6
+
+
+@pytest.mark.parametrize(("bits", "field"), [(32, 0), (36, 1), (40, 2), (42, 3), (44, 4), (48, 5), (52, 6)])
 def test_output_address_size_is_told(start: MachineMaker, bits: int, field: int) -> None:
     idr = registers(start, {"oas": bits})
     assert idr[IDR5 // 4] & 7 == field
@@ -51,11 +61,16 @@ def test_output_address_size_is_told(start: MachineMaker, bits: int, field: int)
     ("machine", "smmu", "names"),
     [
         ("virt", {"ssidsize": 21}, "arm-smmuv3.ssidsize' doesn't take value 21"),
-        ("virt", {"oas": 52}, "arm-smmuv3.oas' doesn't take value 52"),
+        ("virt", {"oas": 53}, "arm-smmuv3.oas' doesn't take value 53"),
+        ("virt", {"journal-size": (1 << 20) + 1}, "arm-smmuv3.journal-size' doesn't take value 1048577"),
+        ("virt", {"iotlb-size": 0, "contiguous": True}, "arm-smmuv3.contiguous' needs an IOTLB"),
+        ("virt", {"iotlb-size": 0, "cache-faults": True}, "arm-smmuv3.cache-faults' needs an IOTLB"),
         ("virt", {"oas": 43}, "arm-smmuv3.oas' doesn't take value 43"),
         ("virt", {"oas": 0}, "arm-smmuv3.oas' doesn't take value 0"),
         ("virt", {"iotlb-size": -1}, "iotlb-size"),
-        ("virt-9.1", {"stage": 2, "stall": True}, "arm-smmuv3.stall' needs stage 1"),
+        ("virt", {"stall": "maybe"}, "does not accept value 'maybe'"),
+        ("virt", {"httu": "always"}, "does not accept value 'always'"),
+        ("virt", {"btm": "maybe"}, "does not accept value 'maybe'"),
         ("virt-9.1", {"stage": 2, "ssidsize": 16}, "arm-smmuv3.ssidsize' needs stage 1"),
     ],
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from .layout import CD_TABLE, DATA, RAM, STAGE2
+from .layout import CD_TABLE, DATA, RAM, STAGE2, TABLES
 from .pagetable import RO, S2_RW, S2_WRITE, TABLE_OR_PAGE, VALID
 from .smmu import Config, Dss, Ev, Stage2
 from .testdev import FAILED, NO_PASID, NOTHING, Do, St
@@ -74,7 +74,7 @@ def test_cached_read_only_entry_faults_at_stage_1_without_a_walk(world: World) -
     assert world.finish(event) == St.DONE
 
 
-@pytest.mark.parametrize(("hole", "cls"), [(DATA, 2), (CD_TABLE, 0)], ids=["of-the-access", "of-the-CD"])
+@pytest.mark.parametrize(("hole", "cls"), [(DATA, 2), (CD_TABLE, 0), (TABLES, 1)], ids=["access", "CD", "table"])
 def test_stage_2_fault_is_terminated_though_stage_1_stalls(world: World, hole: int, cls: int) -> None:
     """3.12.5; 7.3.13: CLASS, IPA; RnW is of the access."""
     world.map()
@@ -82,6 +82,7 @@ def test_stage_2_fault_is_terminated_though_stage_1_stalls(world: World, hole: i
     event = world.fault(Do.WRITE, VA, SSID)
     assert (event.type, event.stall, event.s2, event.cls) == (Ev.F_TRANSLATION, False, True, cls)
     assert event.addr2 & -BLOCK == hole
+    assert event.addr2 & (PAGE - 1) == 0, "IPA[51:12]"
     assert (event.addr, event.rnw, event.ssv, event.ssid) == (VA, False, True, SSID)
 
 
@@ -92,13 +93,7 @@ def test_write_to_what_stage_2_made_read_only_is_terminated(world: World) -> Non
     for _ in range(2):
         event = world.fault(Do.WRITE, VA, SSID)
         assert (event.type, event.stall, event.s2) == (Ev.F_PERMISSION, False, True)
-
-
-def test_s2s_is_illegal(world: World) -> None:
-    """A limit of the model (docs/emulator.md): stage 2 does not stall."""
-    stage2 = identity(world)
-    world.set_ste(config=Config.NESTED, stage2=Stage2(root=stage2.root, s2s=True))
-    world.config_error(SSID, Ev.C_BAD_STE)
+        assert event.addr2 == DATA, "the IPA, from the cached entry too"
 
 
 def test_aarch32_stage_2_is_illegal_and_no_reason_to_abort(world: World) -> None:

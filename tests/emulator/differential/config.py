@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from .iotlb import tags
 from .ops import StreamTable
 from .records import Record, Type
 from .walk import Memory, Range, field
@@ -32,7 +33,8 @@ class Model:
 class Context:
     """A valid CD."""
 
-    asid: int
+    tag: tuple[int, int]
+    """Of entries in the IOTLB, from ASID and ASET."""
     halves: tuple[Range, Range]
     output_bits: int
     affd: bool
@@ -170,7 +172,7 @@ def context(model: Model, cd: list[int], s1stalld: bool) -> Context | None:
             return None
         halves.append(Range(tg, 64 - tsz, base, bool(ttb >> 1 & 1), epd=False))
     return Context(
-        asid=field(first, 63, 48),
+        tag=tags(field(first, 63, 48), field(first, 47, 47)),
         halves=(halves[0], halves[1]),
         output_bits=output_bits,
         affd=bool(first >> 35 & 1),

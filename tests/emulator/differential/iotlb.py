@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The IOTLB that docs/emulator.md promises, and what each TLBI command takes from it (IHI 0070 4.4).
 
-Exactly what was asked for goes. An entry is found by ASID, VMID, granule and address.
+Exactly what was asked for goes. An entry is found by ASID, VMID, granule and address; a global one by ASET instead
+of the ASID (3.17.1).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 
 from .walk import LAST_LEVEL, Entry, Range, field
 
@@ -31,42 +33,48 @@ class Key:
 
     vmid: int
     asid: int
+    """Or, negative, the ASET of a global entry: :func:`tags`."""
     granule: int
     level: int
     page: int
 
 
+def tags(asid: int, aset: int) -> tuple[int, int]:
+    """What entries may have in place of an ASID, to be found with this one: it, and that of a global entry."""
+    return asid, -1 - aset
+
+
 class Iotlb:
-    """Entries, the oldest first."""
+    """Entries, the oldest first. ``tag``: see :func:`tags`."""
 
     def __init__(self, size: int, stats: Counter[str]) -> None:
         self.size = size
         self.entries: dict[Key, Entry] = {}
         self._stats = stats
 
-    def peek(self, vmid: int, asid: int, half: Range, va: int) -> Entry | None:
+    def peek(self, vmid: int, tag: tuple[int, int], half: Range, va: int) -> Entry | None:
         """What is cached for an address; Unpredictable if entries contradict each other."""
         found = None
-        for level in range(LAST_LEVEL + 1):
+        for level, asid in product(range(LAST_LEVEL + 1), tag):
             entry = self.entries.get(Key(vmid, asid, half.granule, level, va >> half.shift(level)))
             if entry and found:
                 raise Unpredictable(f"two entries for {va:#x}")
             found = entry or found
         return found
 
-    def holds(self, vmid: int, asid: int, va: int) -> bool:
+    def holds(self, vmid: int, tag: tuple[int, int], va: int) -> bool:
         """Whether any entry, of whatever granule, is for an address."""
         return any(
-            (key.vmid, key.asid, key.page) == (vmid, asid, va >> entry.shift)
+            key.vmid == vmid and key.asid in tag and key.page == va >> entry.shift
             for key, entry in self.entries.items()
         )
 
-    def lookup(self, vmid: int, asid: int, half: Range, va: int) -> Entry | None:
-        entry = self.peek(vmid, asid, half, va) if self.size else None
+    def lookup(self, vmid: int, tag: tuple[int, int], half: Range, va: int) -> Entry | None:
+        entry = self.peek(vmid, tag, half, va) if self.size else None
         self._stats["iotlb-hits" if entry else "iotlb-misses"] += 1
         return entry
 
-    def insert(self, vmid: int, asid: int, half: Range, va: int, entry: Entry) -> None:
+    def insert(self, vmid: int, tag: tuple[int, int], half: Range, va: int, entry: Entry) -> None:
         self._stats["iotlb-inserts"] += 1
         if not self.size:
             return
@@ -77,7 +85,7 @@ class Iotlb:
             else:
                 del self.entries[next(iter(self.entries))]
                 self._stats["iotlb-evictions"] += 1
-        self.entries[Key(vmid, asid, half.granule, entry.level, va >> entry.shift)] = entry
+        self.entries[Key(vmid, tag[entry.is_global], half.granule, entry.level, va >> entry.shift)] = entry
 
     def drop(self, doomed: Callable[[Key, Entry], bool]) -> None:
         for key in [key for key, entry in self.entries.items() if doomed(key, entry)]:
@@ -108,7 +116,7 @@ class Iotlb:
             start = key.page << entry.shift
             return (
                 key.vmid == vmid
-                and (any_asid or key.asid == asid)
+                and (any_asid or key.asid == asid or key.asid < 0)
                 and granule in (0, key.granule)
                 and ttl in (0, entry.level)
                 and start <= last

@@ -255,15 +255,15 @@ class Reference:
             self.perhaps_misses += any(each.epd for each in context.halves)
             return WalkFault(Fault.TRANSLATION)
         if half.epd:  # 5.4: no walk
-            if self.iotlb.holds(0, context.asid, va):
+            if self.iotlb.holds(0, context.tag, va):
                 raise Unpredictable("walks are disabled, TxSZ and TGx mean nothing, and an entry is there")
             self.stats["iotlb-misses"] += 1
             return WalkFault(Fault.TRANSLATION)
-        entry = self.iotlb.lookup(0, context.asid, half, va)
+        entry = self.iotlb.lookup(0, context.tag, half, va)
         if entry is None:
             result = walk(self.ram, half, va, context.output_bits, context.affd, write)
             if isinstance(result, Entry):
-                self.iotlb.insert(0, context.asid, half, va, result)
+                self.iotlb.insert(0, context.tag, half, va, result)
             return result
         if write and not entry.write:
             self.stats["iotlb-hit-perm-faults"] += 1
@@ -291,10 +291,10 @@ class Reference:
         if half is None or not isinstance(found, Context):
             return nothing
         if half.epd:
-            if self.iotlb.holds(0, found.asid, op.va):
+            if self.iotlb.holds(0, found.tag, op.va):
                 raise Unpredictable("see there")
             return nothing
-        entry = self.iotlb.peek(0, found.asid, half, op.va)
+        entry = self.iotlb.peek(0, found.tag, half, op.va)
         return (True, True, entry.write, entry.level, half.granule) if entry else nothing
 
     # Stalls

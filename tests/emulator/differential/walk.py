@@ -61,6 +61,8 @@ class Entry:
     pa: int
     """Of the first byte of the page or block."""
     write: bool
+    is_global: bool
+    """nG == 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,4 +131,4 @@ def _leaf(
     writable = not descriptor >> 7 & 1 and not read_only
     if not user or (write and not writable):
         return WalkFault(Fault.PERMISSION)
-    return Entry(level, shift, pa, writable)
+    return Entry(level, shift, pa, writable, not descriptor >> 11 & 1)

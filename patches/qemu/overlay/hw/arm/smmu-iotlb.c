@@ -9,6 +9,7 @@
 #include "qemu/osdep.h"
 #include "hw/arm/smmu-common.h"
 #include "hw/pci/pci_bus.h"
+#include "smmu-internal.h"
 
 guint smmu_config_key_hash(gconstpointer v)
 {
@@ -64,15 +65,23 @@ static void smmu_iotlb_make_room(SMMUState *s)
         return;
     } else if (s->iotlb_size == SMMU_IOTLB_MAX_SIZE) {
         stat64_add(&s->iotlb_stats.full_flushes, 1);
+        smmuv3_journal_eviction(s, NULL);
         smmu_iotlb_inv_all(s);
     } else {
         stat64_add(&s->iotlb_stats.evictions, 1);
+        smmuv3_journal_eviction(s, QTAILQ_FIRST(&s->iotlb_fifo));
         g_hash_table_remove(s->iotlb, QTAILQ_FIRST(&s->iotlb_fifo)->key);
     }
 }
 
 void smmu_iotlb_add(SMMUState *s, SMMUIOTLBKey *key, SMMUTLBEntry *entry)
 {
+    if (entry->global) {
+        key->asid = SMMU_IOTLB_ASID_GLOBAL + entry->aset;
+    }
+    key->contiguous = entry->contiguous;
+    /* only what a write has made dirty is there already */
+    g_hash_table_remove(s->iotlb, key);
     smmu_iotlb_make_room(s);
     stat64_add(&s->iotlb_stats.inserts, 1);
     entry->smmu = s;
@@ -80,6 +89,51 @@ void smmu_iotlb_add(SMMUState *s, SMMUIOTLBKey *key, SMMUTLBEntry *entry)
     QTAILQ_INSERT_TAIL(&s->iotlb_fifo, entry, next);
     /* not g_hash_table_insert(), which might keep an equal key's memory */
     g_hash_table_replace(s->iotlb, key, entry);
+}
+
+SMMUTLBEntry *smmu_iotlb_find(SMMUState *s, SMMUTransCfg *cfg, SMMUIOTLBKey key,
+                              hwaddr iova)
+{
+    int asid = key.asid;
+    hwaddr start = key.iova;
+    SMMUTLBEntry *entry;
+
+    for (int global = 0; global <= (asid >= 0); global++) {
+        key.asid = global ? SMMU_IOTLB_ASID_GLOBAL + cfg->aset : asid;
+        key.contiguous = false;
+        key.iova = start;
+        entry = g_hash_table_lookup(s->iotlb, &key);
+        if (!entry && s->iotlb_contiguous) {
+            int granule_sz = key.tg * 2 + 10;
+            int shift = smmu_contiguous_shift(key.level, granule_sz);
+
+            key.contiguous = true;
+            key.iova = iova & ~MAKE_64BIT_MASK(0, shift +
+                                               level_shift(key.level,
+                                                           granule_sz));
+            entry = g_hash_table_lookup(s->iotlb, &key);
+        }
+        if (entry) {
+            return entry;
+        }
+    }
+    return NULL;
+}
+
+bool smmu_iotlb_inv_exact(SMMUState *s, SMMUIOTLBKey *key)
+{
+    SMMUTLBEntry *entry = g_hash_table_lookup(s->iotlb, key);
+    SMMUIOTLBKey other = *key;
+
+    if (!entry || entry->s1_mask != entry->entry.addr_mask) {
+        return false;   /* one of several pieces of a page of stage 1 */
+    }
+    g_hash_table_remove(s->iotlb, key);
+    for (int aset = 0; aset <= 1; aset++) {
+        other.asid = SMMU_IOTLB_ASID_GLOBAL + aset;
+        g_hash_table_remove(s->iotlb, &other);
+    }
+    return true;
 }
 
 SMMUTLBEntry *smmu_iotlb_peek(SMMUState *s, SMMUTransCfg *cfg, hwaddr iova)
@@ -105,4 +159,40 @@ SMMUTLBEntry *smmu_iotlb_peek(SMMUState *s, SMMUTransCfg *cfg, hwaddr iova)
         entry = smmu_iotlb_lookup_all_levels(s, cfg, &tt, iova);
     }
     return entry;
+}
+
+/* Addresses are compared without the byte that may be a tag */
+static bool smmu_iotlb_overlaps(const SMMUTLBEntry *entry, uint64_t addr,
+                                uint64_t size)
+{
+    uint64_t mask = entry->s1_mask & MAKE_64BIT_MASK(0, 56);
+    uint64_t first = extract64(entry->entry.iova, 0, 56) & ~mask;
+
+    addr = extract64(addr, 0, 56);
+    return addr <= (first | mask) && addr + (size ? size - 1 : 0) >= first;
+}
+
+static gboolean smmu_iotlb_matches(gpointer k, gpointer value, gpointer data)
+{
+    SMMUTLBEntry *entry = value;
+    SMMUIOTLBKey *key = k;
+    SMMUIOTLBMatch *m = data;
+    bool is_stage_2 = key->asid < 0;
+
+    if ((m->vmid >= 0 && m->vmid != key->vmid) ||
+        (!m->any_stage && m->stage_2 != is_stage_2) ||
+        (m->by_addr && !smmu_iotlb_overlaps(entry, m->addr, m->size))) {
+        return false;
+    }
+    if (is_stage_2) {
+        return true;
+    }
+    return (m->asid < 0 || m->asid == key->asid ||
+            (m->and_global && entry->global)) &&
+           !(m->shared_only && entry->aset);
+}
+
+unsigned smmu_iotlb_inv_match(SMMUState *s, SMMUIOTLBMatch *m)
+{
+    return g_hash_table_foreach_remove(s->iotlb, smmu_iotlb_matches, m);
 }

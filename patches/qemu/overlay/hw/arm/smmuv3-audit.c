@@ -123,6 +123,10 @@ static void audit_piece(SMMUAudit *a, const SMMUPiece *p)
     IOTLBSide cached = audit_cached(e, iova);
     IOTLBDiffKind kind;
 
+    if (smmu_write_makes_dirty(e, IOMMU_WO)) {
+        /* A write through it will ask the table (HTTU) */
+        cached.writable = p->walked.writable;
+    }
     a->pieces++;
     if (!audit_classify(&cached, p, &kind)) {
         audit_flush(a);
@@ -139,7 +143,7 @@ static void audit_piece(SMMUAudit *a, const SMMUPiece *p)
         .end = p->end,
         .sid = smmu_get_sid(e->filled_by.sdev),
         .pasid = e->filled_by.ssid,
-        .asid = e->key->asid,
+        .asid = e->global ? -1 : e->key->asid,
         .vmid = e->key->vmid,
         .iova = iova,
         .size = p->size,
@@ -185,12 +189,14 @@ static bool audit_stage_2(const SMMUS2Cfg *cfg, uint64_t ipa, IOTLBSide *side,
         }
         if (!is_table_pte(pte, level)) {
             side->address = PTE_ADDRESS(pte, shift) |
+                            smmu_pte_address_52(pte, g, cfg->eff_ps) |
                             (ipa & MAKE_64BIT_MASK(0, shift));
             side->readable = PTE_AP(pte) & IOMMU_RO;
             side->writable = PTE_AP(pte) & IOMMU_WO;
             return !(side->address >> cfg->eff_ps);
         }
-        base = PTE_ADDRESS(pte, g);
+        base = PTE_ADDRESS(pte, g) |
+               smmu_pte_address_52(pte, g, cfg->eff_ps);
         index = extract64(ipa, level_shift(level + 1, g), g - 3);
     }
 }
@@ -220,12 +226,15 @@ static void audit_nested_piece(SMMUAudit *a, SMMUPiece p)
 }
 
 /* A valid leaf descriptor for [@p->addr, @p->addr + @p->size) */
-static void audit_leaf(SMMUAudit *a, SMMUPiece p, uint8_t aptable, int shift)
+static void audit_leaf(SMMUAudit *a, SMMUPiece p, uint8_t aptable,
+                       int granule_sz)
 {
+    int shift = level_shift(p.walked.level, granule_sz);
     uint64_t pte = p.walked.descriptor;
     uint8_t ap = (PTE_AP(pte) | (aptable & 2)) & ~(aptable & 1);
 
     p.walked.address = PTE_ADDRESS(pte, shift) |
+                       smmu_pte_address_52(pte, granule_sz, a->cfg->oas) |
                        (p.addr & MAKE_64BIT_MASK(0, shift));
     if (p.walked.address >> a->cfg->oas) {
         p.end = IOTLB_WALK_ADDRESS_SIZE;
@@ -241,8 +250,8 @@ static void audit_leaf(SMMUAudit *a, SMMUPiece p, uint8_t aptable, int shift)
     audit_piece(a, &p);
 }
 
-/* Where the table at @base is, stage 2 considered */
-static IOTLBWalkEnd audit_table_address(SMMUAudit *a, uint64_t *base)
+/* Where the stage-1 descriptor at @addr is, stage 2 considered */
+static IOTLBWalkEnd audit_descriptor_address(SMMUAudit *a, uint64_t *addr)
 {
     IOTLBSide s2 = {};
     uint64_t size;
@@ -250,10 +259,10 @@ static IOTLBWalkEnd audit_table_address(SMMUAudit *a, uint64_t *base)
     if (a->cfg->stage != SMMU_NESTED) {
         return IOTLB_WALK_OK;
     }
-    if (!audit_stage_2(&a->cfg->s2cfg, *base, &s2, &size) || !s2.readable) {
+    if (!audit_stage_2(&a->cfg->s2cfg, *addr, &s2, &size) || !s2.readable) {
         return IOTLB_WALK_STAGE_2;
     }
-    *base = s2.address;
+    *addr = s2.address;
     return IOTLB_WALK_OK;
 }
 
@@ -271,15 +280,22 @@ static void audit_table(SMMUAudit *a, const SMMUTransTableInfo *tt,
         uint32_t index = iova_level_offset(lo, 64 - tt->tsz, level, g);
         SMMUPiece p = { .addr = lo, .size = next - lo, .walked.level = level };
         uint64_t pte = 0;
-        uint64_t below;
+        uint64_t below = 0;
+        uint64_t addr = base + index * sizeof(pte);
 
-        if (!audit_read(base + index * sizeof(pte), &pte)) {
+        p.end = audit_descriptor_address(a, &addr);
+        if (p.end != IOTLB_WALK_OK) {
+            /* it can't be read */
+        } else if (!audit_read(addr, &pte)) {
             p.end = IOTLB_WALK_ABORT;
         } else if (is_invalid_pte(pte) || is_reserved_pte(pte, level, g)) {
             p.end = IOTLB_WALK_TRANSLATION;
         } else if (is_table_pte(pte, level)) {
-            below = PTE_ADDRESS(pte, g);
-            p.end = audit_table_address(a, &below);
+            below = PTE_ADDRESS(pte, g) |
+                    smmu_pte_address_52(pte, g, a->cfg->oas);
+            if (below >> a->cfg->oas) {
+                p.end = IOTLB_WALK_ADDRESS_SIZE;
+            }
         }
         p.walked.descriptor = pte;
         if (p.end != IOTLB_WALK_OK) {
@@ -288,7 +304,7 @@ static void audit_table(SMMUAudit *a, const SMMUTransTableInfo *tt,
             audit_table(a, tt, below, level + 1, lo, next,
                         aptable | (tt->had ? 0 : PTE_APTABLE(pte)));
         } else {
-            audit_leaf(a, p, aptable, shift);
+            audit_leaf(a, p, aptable, g);
         }
         lo = next;
     }
@@ -302,7 +318,7 @@ static void audit_table(SMMUAudit *a, const SMMUTransTableInfo *tt,
 static const SMMUTransCfg *audit_config(SMMUAudit *a, const SMMUConfigKey *key)
 {
     SMMUState *bs = &a->s->smmu_state;
-    SMMUEventInfo event = { .inval_ste_allowed = true };
+    SMMUEventInfo event = { .inval_ste_allowed = true, .no_update = true };
     SMMUIOTLBStats stats = bs->iotlb_stats;
     uint32_t iotlb_size = bs->iotlb_size;
     GHashTable *iotlb = bs->iotlb;
@@ -331,8 +347,9 @@ static const SMMUTransCfg *audit_config(SMMUAudit *a, const SMMUConfigKey *key)
 static bool audit_config_matches(const SMMUTransCfg *cfg,
                                  const SMMUTLBEntry *entry)
 {
-    return cfg && cfg->asid == entry->key->asid &&
-           cfg->s2cfg.vmid == entry->key->vmid;
+    return cfg && cfg->s2cfg.vmid == entry->key->vmid &&
+           (entry->global ? cfg->aset == entry->aset :
+                            cfg->asid == entry->key->asid);
 }
 
 /* How accesses that would hit @entry are translated; NULL: there are none */
@@ -486,7 +503,7 @@ static bool visit_diff(Visitor *v, const IOTLBDiff *d, Error **errp)
          visit_number(v, "stream", d->sid, errp) &&
          (d->pasid == PCI_NO_PASID ||
           visit_number(v, "substream", d->pasid, errp)) &&
-         visit_number(v, "asid", d->asid, errp) &&
+         (d->asid < 0 || visit_number(v, "asid", d->asid, errp)) &&
          (d->vmid < 0 || visit_number(v, "vmid", d->vmid, errp)) &&
          visit_number(v, "address", d->iova, errp) &&
          visit_number(v, "size", d->size, errp) &&

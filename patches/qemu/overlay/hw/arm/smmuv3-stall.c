@@ -3,8 +3,9 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  *
- * IHI 0070: 3.12.2 Stall model, 4.7.1 CMD_RESUME, 4.7.2 CMD_STALL_TERM,
- * 6.3.9.6 SMMUEN, 7.2.1 Recording of events, 7.4 Event queue overflow.
+ * IHI 0070: 3.12.2 Stall model, 5.5 Fault configuration, 4.7.1 CMD_RESUME,
+ * 4.7.2 CMD_STALL_TERM, 6.3.9.6 SMMUEN, 7.2.1 Recording of events, 7.4 Event
+ * queue overflow.
  *
  * The access itself stays with the client. Here is who waits, and under which
  * STAG. An access whose record can't be written waits too, without a STAG that
@@ -22,6 +23,7 @@ struct SMMUv3Stall {
     uint32_t sid;
     uint16_t stag;
     bool recorded;              /* otherwise stag means nothing */
+    SMMUv3JournalRecord journal; /* what is said of it */
     StallClient *client;
     QTAILQ_ENTRY(SMMUv3Stall) next;
 };
@@ -44,11 +46,21 @@ void smmuv3_sva_event_lost(SMMUv3State *s, SMMUEventType type)
     }
 }
 
-void smmuv3_sva_fixup_event(SMMUEventInfo *event, uint32_t ssid,
+void smmuv3_sva_event_config(SMMUEventInfo *event, const SMMUTransCfg *cfg)
+{
+    event->s1_stall = cfg->stall;
+    event->s2_stall = cfg->s2cfg.stall;
+    event->asid = cfg->asid;
+    event->vmid = cfg->s2cfg.vmid;
+}
+
+void smmuv3_sva_fixup_event(SMMUEventInfo *event, uint32_t ssid, hwaddr iova,
                             IOMMUAccessFlags flag)
 {
     bool ssv = ssid != PCI_NO_PASID;
 
+    event->ssid = ssid;
+    event->iova = iova;
     if (!ssv) {
         ssid = 0;
     }
@@ -67,11 +79,15 @@ void smmuv3_sva_fixup_event(SMMUEventInfo *event, uint32_t ssid,
     case SMMU_EVT_C_BAD_SUBSTREAMID:
         event->u.c_bad_substream.ssid = ssid;
         break;
-    case SMMU_EVT_F_WALK_EABT:
     case SMMU_EVT_F_TRANSLATION:
     case SMMU_EVT_F_ADDR_SIZE:
     case SMMU_EVT_F_ACCESS:
     case SMMU_EVT_F_PERMISSION:
+        /* IPA[51:12], and only of stage 2 (7.3.13) */
+        event->u.f_walk_eabt.addr2 &= event->u.f_walk_eabt.s2 ?
+                                      MAKE_64BIT_MASK(12, 40) : 0;
+        QEMU_FALLTHROUGH;
+    case SMMU_EVT_F_WALK_EABT:
         event->u.f_walk_eabt.ssv = ssv;
         event->u.f_walk_eabt.ssid = ssid;
         /*
@@ -106,11 +122,22 @@ static void smmuv3_stall_remove(SMMUv3SVA *sva, SMMUv3Stall *st)
     g_free(st);
 }
 
+static void smmuv3_stall_journal(SMMUv3State *s, SMMUv3Stall *st,
+                                 SMMUv3JournalKind kind)
+{
+    SMMUv3JournalRecord r = st->journal;
+
+    r.kind = kind;
+    smmuv3_journal_add(s, &r);
+}
+
 static void smmuv3_stall_complete(SMMUv3State *s, SMMUv3Stall *st,
-                                  StallResponse response)
+                                  StallResponse response,
+                                  SMMUv3JournalKind kind)
 {
     StallClient *client = st->client;
 
+    smmuv3_stall_journal(s, st, kind);
     trace_smmuv3_stall_complete(st->sid, st->stag, response);
     smmuv3_stall_remove(&s->sva, st);
     client->resume(client, response);
@@ -123,20 +150,20 @@ static bool smmuv3_event_may_stall(const SMMUEventInfo *event)
     case SMMU_EVT_F_ADDR_SIZE:
     case SMMU_EVT_F_ACCESS:
     case SMMU_EVT_F_PERMISSION:
-        /* stage 2 never stalls here: an STE with S2S is ILLEGAL */
-        return !event->u.f_walk_eabt.s2;
+        return event->u.f_walk_eabt.s2 ? event->s2_stall : event->s1_stall;
     default:
         return false;
     }
 }
 
-bool smmuv3_sva_stall(SMMUv3State *s, SMMUEventInfo *event, bool may_stall,
+bool smmuv3_sva_stall(SMMUv3State *s, SMMUEventInfo *event,
                       StallClient *client)
 {
     SMMUv3SVA *sva = &s->sva;
     SMMUv3Stall *st;
 
-    if (!client || !may_stall || !smmuv3_event_may_stall(event)) {
+    if (!client || !smmuv3_event_may_stall(event)) {
+        smmuv3_journal_event(s, SMMUV3_JOURNAL_FAULT, event);
         return false;
     }
     assert(bql_locked());
@@ -161,6 +188,16 @@ bool smmuv3_sva_stall(SMMUv3State *s, SMMUEventInfo *event, bool may_stall,
     } else {
         stat64_add(&sva->stats.stalls_unrecorded, 1);
     }
+    st->journal = (SMMUv3JournalRecord) {
+        .sid = event->sid,
+        .ssid = event->ssid,
+        .stag = st->recorded ? st->stag : -1,
+        .asid = event->asid,
+        .vmid = event->vmid,
+        .has_addr = true,
+        .addr = event->iova,
+    };
+    smmuv3_journal_event(s, SMMUV3_JOURNAL_STALL, event);
     QTAILQ_INSERT_TAIL(&sva->stalls, st, next);
     sva->outstanding++;
     trace_smmuv3_stall(smmu_event_string(event->type), event->sid,
@@ -180,7 +217,7 @@ void smmuv3_sva_retry_unrecorded(SMMUv3State *s)
     }
     QTAILQ_FOREACH_SAFE(st, &sva->stalls, next, tmp) {
         if (!st->recorded) {
-            smmuv3_stall_complete(s, st, STALL_RETRY);
+            smmuv3_stall_complete(s, st, STALL_RETRY, SMMUV3_JOURNAL_REISSUE);
         }
     }
 }
@@ -193,7 +230,9 @@ static int smmuv3_stall_term(SMMUv3State *s, int64_t sid)
 
     QTAILQ_FOREACH_SAFE(st, &s->sva.stalls, next, tmp) {
         if (sid < 0 || st->sid == sid) {
-            smmuv3_stall_complete(s, st, STALL_ABORT);
+            smmuv3_stall_complete(s, st, STALL_ABORT,
+                                  sid < 0 ? SMMUV3_JOURNAL_DISABLE :
+                                            SMMUV3_JOURNAL_STALL_TERM);
             n++;
         }
     }
@@ -212,6 +251,7 @@ void smmuv3_sva_stall_cancel(SMMUv3State *s, StallClient *client)
     assert(bql_locked());
     QTAILQ_FOREACH(st, &s->sva.stalls, next) {
         if (st->client == client) {
+            smmuv3_stall_journal(s, st, SMMUV3_JOURNAL_CANCEL);
             smmuv3_stall_remove(&s->sva, st);
             stat64_add(&s->sva.stats.stall_cancel, 1);
             smmuv3_sva_retry_unrecorded(s);
@@ -234,16 +274,26 @@ SMMUCmdError smmuv3_sva_cmd_resume(SMMUv3State *s, Cmd *cmd)
     if (!st || st->sid != sid) {
         trace_smmuv3_resume_nomatch(sid, stag);
         stat64_add(&stats->resume_nomatch, 1);
+        smmuv3_journal_add(s, &(SMMUv3JournalRecord) {
+            .kind = SMMUV3_JOURNAL_NO_MATCH,
+            .sid = sid,
+            .ssid = PCI_NO_PASID,
+            .stag = stag,
+            .asid = -1,
+            .vmid = -1,
+        });
         return SMMU_CERROR_NONE;
     }
     if (CMD_RESUME_AC(cmd)) {
         stat64_add(&stats->resume_retry, 1);
-        smmuv3_stall_complete(s, st, STALL_RETRY);
+        smmuv3_stall_complete(s, st, STALL_RETRY, SMMUV3_JOURNAL_RETRY);
     } else {
         /* IDR0.TERM_MODEL is 1: Ab is IGNORED, but tells what was wanted */
         stat64_add(CMD_RESUME_AB(cmd) ? &stats->resume_abort :
                                         &stats->resume_term, 1);
-        smmuv3_stall_complete(s, st, STALL_ABORT);
+        smmuv3_stall_complete(s, st, STALL_ABORT, CMD_RESUME_AB(cmd) ?
+                              SMMUV3_JOURNAL_ABORT :
+                              SMMUV3_JOURNAL_TERMINATE);
     }
     smmuv3_sva_retry_unrecorded(s);
     return SMMU_CERROR_NONE;

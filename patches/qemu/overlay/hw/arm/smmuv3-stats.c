@@ -34,9 +34,10 @@ static uint64_t smmuv3_stats_events(const SMMUv3SVAStats *stats)
     return n;
 }
 
-void smmuv3_sva_count_cmd(SMMUv3State *s, SMMUCommandType type)
+void smmuv3_sva_count_cmd(SMMUv3State *s, Cmd *cmd)
 {
-    stat64_add(&s->sva.stats.cmd[type], 1);
+    stat64_add(&s->sva.stats.cmd[CMD_TYPE(cmd)], 1);
+    smmuv3_journal_command(s, cmd);
 }
 
 void smmuv3_sva_count_event(SMMUv3State *s, SMMUEventType type)
@@ -114,6 +115,9 @@ static bool visit_stats(SMMUv3State *s, Visitor *v, Error **errp)
         { "iotlb-evictions", stat64_get(&iotlb->evictions) },
         { "iotlb-full-flushes", stat64_get(&iotlb->full_flushes) },
         { "iotlb-hit-perm-faults", stat64_get(&iotlb->hit_perm_faults) },
+        { "httu-access", stat64_get(&iotlb->httu_access) },
+        { "httu-dirty", stat64_get(&iotlb->httu_dirty) },
+        { "httu-races", stat64_get(&iotlb->httu_races) },
         { "events", smmuv3_stats_events(stats) },
         { "events-lost", stat64_get(&stats->events_lost) },
         { "stalls", stat64_get(&stats->stalls) },
@@ -127,6 +131,9 @@ static bool visit_stats(SMMUv3State *s, Visitor *v, Error **errp)
         { "stall-disable", stat64_get(&stats->stall_disable) },
         { "stall-cancel", stat64_get(&stats->stall_cancel) },
         { "tlbi", smmuv3_stats_tlbi(stats) },
+        { "btm-received", stat64_get(&stats->btm_received) },
+        { "btm-invalidated", stat64_get(&stats->btm_invalidated) },
+        { "btm-ignored", stat64_get(&stats->btm_ignored) },
     };
 
     for (int i = 0; i < ARRAY_SIZE(plain); i++) {

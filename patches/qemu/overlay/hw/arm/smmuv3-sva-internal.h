@@ -63,8 +63,24 @@ bool smmuv3_sva_realize(SMMUv3State *s, Error **errp);
 void smmuv3_sva_init_regs(SMMUv3State *s);
 void smmuv3_sva_iommu_class_init(ObjectClass *klass);
 
+/*
+ * What HA and HD of a CD or STE select (IHI 0070 5.4 HA, 5.2 S2HA). Returns
+ * false if that is ILLEGAL.
+ */
+bool smmuv3_sva_httu(SMMUv3State *s, bool want_ha, bool want_hd, bool *ha,
+                     bool *hd);
+
+/* Broadcast TLB maintenance, if property "btm" wants it */
+bool smmuv3_btm_realize(SMMUv3State *s, Error **errp);
+
 /* Returns false if @ste is ILLEGAL. Stage 1 is enabled. */
 bool smmuv3_sva_ste_valid(SMMUv3State *s, STE *ste);
+
+/*
+ * Whether CD.S or STE.S2S may be @stall (IHI 0070 5.5). @disabled: STE.S1STALLD
+ * forbids it.
+ */
+bool smmuv3_sva_stall_valid(SMMUv3State *s, bool stall, bool disabled);
 
 /*
  * smmuv3_sva_select_cd - which CD translates an access of @ssid
@@ -92,20 +108,22 @@ bool smmuv3_sva_eventq_writable(SMMUv3State *s);
 /* An event of type @type was discarded: the queue was not writable */
 void smmuv3_sva_event_lost(SMMUv3State *s, SMMUEventType type);
 
+/* An access is translated with @cfg: what its event, if any, has to know */
+void smmuv3_sva_event_config(SMMUEventInfo *event, const SMMUTransCfg *cfg);
+
 /* Fill in what all accesses' events say alike: SSV, SubstreamID, RnW */
-void smmuv3_sva_fixup_event(SMMUEventInfo *event, uint32_t ssid,
+void smmuv3_sva_fixup_event(SMMUEventInfo *event, uint32_t ssid, hwaddr iova,
                             IOMMUAccessFlags flag);
 
 /* Stalls: called from smmuv3.c */
 
 /*
  * smmuv3_sva_stall - hold the access whose fault @event describes
- * @may_stall: CD.S
  *
  * Returns false if it is to be terminated: the configuration, the kind of
  * fault or the client (NULL) does not allow it to stall.
  */
-bool smmuv3_sva_stall(SMMUv3State *s, SMMUEventInfo *event, bool may_stall,
+bool smmuv3_sva_stall(SMMUv3State *s, SMMUEventInfo *event,
                       StallClient *client);
 
 /* Terminate every stalled access */
@@ -128,11 +146,27 @@ void smmuv3_audit(SMMUv3State *s, IOTLBAudit *audit);
 /* Add the read-only QOM property "audit" */
 void smmuv3_audit_class_init(ObjectClass *klass);
 
+/* Journal */
+
+bool smmuv3_journal_realize(SMMUv3State *s, Error **errp);
+
+/* Add the read-only QOM property "journal" */
+void smmuv3_journal_class_init(ObjectClass *klass);
+
+/* Add @record; its sequence number and time are filled in */
+void smmuv3_journal_add(SMMUv3State *s, const SMMUv3JournalRecord *record);
+
+void smmuv3_journal_event(SMMUv3State *s, SMMUv3JournalKind kind,
+                          const SMMUEventInfo *event);
+void smmuv3_journal_command(SMMUv3State *s, Cmd *cmd);
+void smmuv3_journal_broadcast(SMMUv3State *s, const SMMUIOTLBMatch *match);
+
 /* Counters */
 
 /* Add the read-only QOM property "stats" */
 void smmuv3_sva_stats_class_init(ObjectClass *klass);
-void smmuv3_sva_count_cmd(SMMUv3State *s, SMMUCommandType type);
+/* A command was consumed without error */
+void smmuv3_sva_count_cmd(SMMUv3State *s, Cmd *cmd);
 void smmuv3_sva_count_event(SMMUv3State *s, SMMUEventType type);
 void smmuv3_sva_get_counters(SMMUv3State *s, StallableCounters *counters);
 

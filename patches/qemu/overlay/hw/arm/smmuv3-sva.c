@@ -13,16 +13,62 @@
 #include "qemu/osdep.h"
 #include "qemu/main-loop.h"
 #include "qemu/log.h"
+#include "hw/core/qdev-prop-internal.h"
 #include "migration/blocker.h"
 #include "qapi/error.h"
 #include "smmuv3-sva-internal.h"
 
 #define SMMU_SVA_SSIDSIZE_MAX   20
 
+static const char *const smmuv3_httu_names[] = { "none", "access", "dirty" };
+static const QEnumLookup smmuv3_httu_lookup = {
+    .array = smmuv3_httu_names,
+    .size = ARRAY_SIZE(smmuv3_httu_names),
+};
+
+const PropertyInfo smmuv3_prop_httu = {
+    .type = "SMMUv3HTTU",
+    .description = "none/access/dirty",
+    .enum_table = &smmuv3_httu_lookup,
+    .get = qdev_propinfo_get_enum,
+    .set = qdev_propinfo_set_enum,
+    .set_default_value = qdev_propinfo_set_default_value_enum,
+};
+
+static const char *const smmuv3_stall_names[] = { "off", "on", "force" };
+static const QEnumLookup smmuv3_stall_lookup = {
+    .array = smmuv3_stall_names,
+    .size = ARRAY_SIZE(smmuv3_stall_names),
+};
+
+const PropertyInfo smmuv3_prop_stall = {
+    .type = "SMMUv3StallModel",
+    .description = "off/on/force",
+    .enum_table = &smmuv3_stall_lookup,
+    .get = qdev_propinfo_get_enum,
+    .set = qdev_propinfo_set_enum,
+    .set_default_value = qdev_propinfo_set_default_value_enum,
+};
+
+static const char *const smmuv3_btm_names[] = { "off", "on", "force" };
+static const QEnumLookup smmuv3_btm_lookup = {
+    .array = smmuv3_btm_names,
+    .size = ARRAY_SIZE(smmuv3_btm_names),
+};
+
+const PropertyInfo smmuv3_prop_btm = {
+    .type = "SMMUv3BTM",
+    .description = "off/on/force",
+    .enum_table = &smmuv3_btm_lookup,
+    .get = qdev_propinfo_get_enum,
+    .set = qdev_propinfo_set_enum,
+    .set_default_value = qdev_propinfo_set_default_value_enum,
+};
+
 /* IDR5.OAS for an output address size in bits, -1 if there is none */
 static int smmuv3_oas_field(int bits)
 {
-    for (int field = 0; field <= 5; field++) {
+    for (int field = 0; field <= 6; field++) {
         if (oas2bits(field) == bits) {
             return field;
         }
@@ -38,6 +84,7 @@ void smmuv3_sva_instance_init(SMMUv3State *s)
 bool smmuv3_sva_realize(SMMUv3State *s, Error **errp)
 {
     SMMUv3SVA *sva = &s->sva;
+    SMMUState *bs = &s->smmu_state;
     bool s1 = !s->stage || strcmp("2", s->stage);
 
     if (sva->ssidsize > SMMU_SVA_SSIDSIZE_MAX) {
@@ -48,12 +95,21 @@ bool smmuv3_sva_realize(SMMUv3State *s, Error **errp)
     }
     if (smmuv3_oas_field(sva->oas) < 0) {
         error_setg(errp, "Property '%s.oas' doesn't take value %d"
-                   " (32, 36, 40, 42, 44 or 48)", TYPE_ARM_SMMUV3, sva->oas);
+                   " (32, 36, 40, 42, 44, 48 or 52)", TYPE_ARM_SMMUV3, sva->oas);
         return false;
     }
-    if (!s1 && (sva->ssidsize || sva->stall)) {
-        error_setg(errp, "Property '%s.%s' needs stage 1, but 'stage' is 2",
-                   TYPE_ARM_SMMUV3, sva->ssidsize ? "ssidsize" : "stall");
+    if (!bs->iotlb_size && (bs->iotlb_contiguous || bs->iotlb_faults)) {
+        error_setg(errp, "Property '%s.%s' needs an IOTLB, but 'iotlb-size'"
+                   " is 0", TYPE_ARM_SMMUV3,
+                   bs->iotlb_contiguous ? "contiguous" : "cache-faults");
+        return false;
+    }
+    if (!s1 && sva->ssidsize) {
+        error_setg(errp, "Property '%s.ssidsize' needs stage 1, but 'stage'"
+                   " is 2", TYPE_ARM_SMMUV3);
+        return false;
+    }
+    if (!smmuv3_btm_realize(s, errp) || !smmuv3_journal_realize(s, errp)) {
         return false;
     }
     if (sva->stall) {
@@ -71,12 +127,30 @@ void smmuv3_sva_init_regs(SMMUv3State *s)
 {
     SMMUv3SVA *sva = &s->sva;
 
-    s->idr[0] = FIELD_DP32(s->idr[0], IDR0, STALL_MODEL, !sva->stall);
+    s->idr[0] = FIELD_DP32(s->idr[0], IDR0, BTM, sva->btm != SMMUV3_BTM_OFF);
+    s->idr[0] = FIELD_DP32(s->idr[0], IDR0, HTTU, sva->httu);
+    s->idr[0] = FIELD_DP32(s->idr[0], IDR0, STALL_MODEL,
+                           sva->stall == SMMUV3_STALL_FORCE ? 2 :
+                           sva->stall == SMMUV3_STALL_OFF);
     s->idr[0] = FIELD_DP32(s->idr[0], IDR0, CD2L, sva->ssidsize > 0);
     s->idr[1] = FIELD_DP32(s->idr[1], IDR1, SSIDSIZE, sva->ssidsize);
     s->idr[5] = FIELD_DP32(s->idr[5], IDR5, OAS, smmuv3_oas_field(sva->oas));
     s->idr[5] = FIELD_DP32(s->idr[5], IDR5, STALL_MAX,
                            sva->stall ? SMMU_SVA_STALL_MAX : 0);
+}
+
+bool smmuv3_sva_httu(SMMUv3State *s, bool want_ha, bool want_hd, bool *ha,
+                     bool *hd)
+{
+    if ((want_ha && s->sva.httu < SMMUV3_HTTU_ACCESS) ||
+        (want_hd && s->sva.httu < SMMUV3_HTTU_DIRTY)) {
+        qemu_log_mask(LOG_GUEST_ERROR, "SMMUv3 HA=%d HD=%d, but HTTU=%d\n",
+                      want_ha, want_hd, s->sva.httu);
+        return false;
+    }
+    *ha = want_ha;
+    *hd = want_ha && want_hd; /* HD alone is Reserved, and does nothing */
+    return true;
 }
 
 /* Log2 of the number of CDs that @ste points to, 0: substreams are disabled */
@@ -92,12 +166,24 @@ bool smmuv3_sva_ste_valid(SMMUv3State *s, STE *ste)
                       STE_S1CDMAX(ste));
         return false;
     }
-    if (STE_S1STALLD(ste) && !s->sva.stall) {
+    if (STE_S1STALLD(ste) && s->sva.stall != SMMUV3_STALL_ON) {
         qemu_log_mask(LOG_GUEST_ERROR,
-                      "SMMUv3 bad STE S1STALLD without the stall model\n");
+                      "SMMUv3 bad STE S1STALLD: STALL_MODEL is no choice\n");
         return false;
     }
     return true;
+}
+
+bool smmuv3_sva_stall_valid(SMMUv3State *s, bool stall, bool disabled)
+{
+    switch (s->sva.stall) {
+    case SMMUV3_STALL_ON:
+        return !(stall && disabled);
+    case SMMUV3_STALL_FORCE:
+        return stall;
+    default:
+        return !stall;
+    }
 }
 
 int smmuv3_sva_select_cd(SMMUv3State *s, STE *ste, SMMUTransCfg *cfg,

@@ -94,7 +94,7 @@ typedef struct IOTLBDiff {
     IOTLBWalkEnd end;
     uint32_t sid;               /* StreamID that the entry was filled for */
     uint32_t pasid;             /* ... and SubstreamID, or PCI_NO_PASID */
-    int asid;
+    int asid;                   /* -1: global */
     int vmid;                   /* -1: none */
     hwaddr iova;
     uint64_t size;              /* bytes that differ in this way */
