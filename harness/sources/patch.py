@@ -2,9 +2,10 @@
 """Read a patch, or a series, in the forms in which people have it.
 
 Forms: a file of ``git format-patch`` or a plain diff, a folder of ``*.patch``, an mbox (also gzipped, as lore
-gives it), one saved mail, and a text page of a mail thread. The way of a text through the modules:
+gives it), one saved mail, and a page of a mail thread, as text or HTML. The way of a text through the modules:
 
-- ``patch_mail``: which mails there are; ``patch_mime``, ``patch_undo``: what their senders wrote;
+- ``patch_html``: the text of a page; ``patch_mail``: which mails there are; ``patch_mime``, ``patch_undo``: what
+  their senders wrote;
 - ``patch_diff``, ``patch_hunk``, ``patch_path``: what the diff says, and that it is whole and safe;
 - ``patch_series``: which of the patches, in which order; ``patch_none``: why there is none;
 - ``patch_render``: the text that git will be given. ``patch_apply`` puts it on a tree.
@@ -21,6 +22,7 @@ from pathlib import Path
 from harness.errors import PatchError
 from harness.model import Series
 from harness.sources.patch_head import Head, parse_subject
+from harness.sources.patch_html import is_page, page_lines
 from harness.sources.patch_mail import Message, messages
 from harness.sources.patch_none import no_patch
 from harness.sources.patch_series import Candidate, candidate, choose
@@ -30,8 +32,6 @@ MAX_BYTES = 32 << 20
 """Largest input: a kernel release as one patch is about 50 MiB, the largest series on a list below 2."""
 _GZIP = b"\x1f\x8b"
 _BOMS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
-_HTML = (b"<!doctype html", b"<html", b"<?xml")
-_PAGE_START = 1000
 _UTF8_BOM = b"\xef\xbb\xbf"
 
 
@@ -91,9 +91,11 @@ class _Found:
         self.name = str(path)
         data = _load(path, limit)
         self.size = len(data)
-        self.lines: list[Line] = split_lines(data)
-        page = data[:_PAGE_START].lstrip().lower().startswith(_HTML)
-        self.messages: tuple[Message, ...] = () if page else messages(self.lines, self.name)
+        page = is_page(data)
+        self.lines: list[Line] = page_lines(data, self.name) if page else split_lines(data)
+        if not self.lines:
+            raise damaged(self.name, 1, "an HTML page without any text")
+        self.messages: tuple[Message, ...] = messages(self.lines, self.name)
         self.candidates: list[Candidate] = []
         self.others: list[Head] = []
         for message in self.messages:

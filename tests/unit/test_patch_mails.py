@@ -84,9 +84,9 @@ def test_good_and_odd_mails(name: str, tmp_path: Path) -> None:
 
 
 def in_plain_sight(name: str) -> bool:
-    """Whether the hunks of a mail stand in its file as they are."""
+    """Whether the hunks of a mail stand in its file as they are, each on a line of its own."""
     path = DATA / "mails" / name
-    return path.is_file() and path.suffix != ".gz" and b"base64\n" not in path.read_bytes()
+    return path.is_file() and name != "br.html" and path.suffix != ".gz" and b"base64\n" not in path.read_bytes()
 
 
 @pytest.mark.parametrize("name", list(filter(in_plain_sight, GOOD)))
@@ -98,7 +98,7 @@ def test_hunk_lines_are_those_of_the_users_file(name: str) -> None:
         headers = [line for line in one.diff.encode("utf-8", "surrogateescape").split(b"\n") if line[:2] == b"@@"]
         assert len(headers) == len(one.hunks)
         for header, number in zip(headers, one.hunks, strict=True):
-            assert lines[number - 1].split(b"@@")[0] == header.split(b"@@")[0]
+            assert re.sub(rb"^\S*>", b"", lines[number - 1].split(b"@@")[0]) == header.split(b"@@")[0]
             numbers = header.split(b"@@")[1].replace(b",1 ", b" ")
             assert lines[number - 1].split(b"@@")[1].replace(b",1 ", b" ") == numbers
 

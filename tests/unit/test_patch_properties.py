@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import html
 import os
 import shutil
 import subprocess
@@ -19,6 +20,7 @@ from harness.errors import PatchError
 from harness.model import Series
 from harness.sources import patch, patch_apply
 from harness.sources.patch_head import parse_subject
+from harness.sources.patch_html import page_lines
 from harness.sources.patch_path import NameProblem, check, check_link
 from harness.sources.patch_render import mailbox
 from harness.sources.patch_text import printable
@@ -239,3 +241,49 @@ def test_subjects_and_shown_text(text: str) -> None:
     assert parse_subject(text).subject.isprintable()
     assert printable(text).isprintable() and len(printable(text)) <= 160
     assert printable(text.encode("utf-8", "replace")).isprintable()
+
+
+def as_page(text: bytes) -> bytes:
+    """``text`` as an archive shows it: escaped, in ``<pre>``, with spans around some lines."""
+    lines = [html.escape(line, quote=False) for line in text.decode("utf-8", "surrogateescape").split("\n")]
+    shown = [f'<span\nclass="x">{line}</span>' if line[:1] in ("+", "@") else line for line in lines]
+    page = "<html><body><p>Archive<pre>" + "\n".join(shown) + "</pre><hr>Bottom</body></html>"
+    return page.encode("utf-8", "surrogateescape")
+
+
+@settings(quick, max_examples=60)
+@given(st.lists(st.text(st.sampled_from("a<>&;#x \t+-@/b\"'é\xa0"), max_size=12), max_size=8))
+def test_a_page_gives_back_the_text_it_shows(lines: list[str]) -> None:
+    text = "\n".join(lines).encode()
+    shown = [line.data for line in page_lines(as_page(text), "x.html")]
+    assert b"\n".join(shown[1:-1]).rstrip(b"\n") == text.rstrip(b"\n")  # a last empty line is not seen
+
+
+@settings(quick, max_examples=60)
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "<pre>",
+                "</pre>",
+                "<!--",
+                "-->",
+                "<br>",
+                "<",
+                "&lt",
+                "&#0;",
+                "&#x110000;",
+                "<script>",
+                "</script>",
+                "<a@b>",
+                "<p\n>",
+                "\n",
+                "@@ -1 +1 @@",
+                "x",
+            ]
+        ),
+        max_size=15,
+    )
+)
+def test_any_page(tokens: list[str]) -> None:
+    read_bytes("".join(["<html>", *tokens]).encode())
