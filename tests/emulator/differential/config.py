@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from .iotlb import tags
 from .ops import StreamTable
 from .records import Record, Type
-from .walk import Memory, Range, field
+from .walk import Memory, Range, Rules, field
 
+HTTU = {"none": 0, "access": 1, "dirty": 2}
 SSID0, BYPASS_STAGE1, TERMINATE = 2, 1, (0, 3)
 """STE.S1DSS; 0b11 behaves as 0b00 (docs/emulator.md)."""
 TG0 = {0: 12, 1: 16, 2: 14}
@@ -27,6 +28,8 @@ class Model:
     ssidsize: int
     stall: bool
     oas: int
+    httu: int
+    """IDR0.HTTU."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class Context:
     """Of entries in the IOTLB, from ASID and ASET."""
     halves: tuple[Range, Range]
     output_bits: int
-    affd: bool
+    rules: Rules
     stall: bool
     record: bool
     tbi: tuple[bool, bool]
@@ -150,8 +153,9 @@ def context(model: Model, cd: list[int], s1stalld: bool) -> Context | None:
     first = cd[0]
     if not first >> 31 & 1 or not first >> 41 & 1 or first >> 15 & 1:
         return None  # V, AA64, ENDI
-    if first >> 42 & 3:
-        return None  # HD, HA without HTTU
+    hd, ha = bool(first >> 42 & 1), bool(first >> 43 & 1)
+    if (ha and model.httu < 1) or (hd and model.httu < 2):
+        return None
     stall = bool(first >> 44 & 1)
     if (stall and (not model.stall or s1stalld)) or not first >> 46 & 1:
         return None  # S; A with TERM_MODEL = 1
@@ -175,7 +179,7 @@ def context(model: Model, cd: list[int], s1stalld: bool) -> Context | None:
         tag=tags(field(first, 63, 48), field(first, 47, 47)),
         halves=(halves[0], halves[1]),
         output_bits=output_bits,
-        affd=bool(first >> 35 & 1),
+        rules=Rules(bool(first >> 35 & 1), ha, ha and hd),
         stall=stall,
         record=bool(first >> 45 & 1),
         tbi=(bool(first >> 38 & 1), bool(first >> 39 & 1)),

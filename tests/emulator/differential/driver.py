@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from .. import layout, smmu, testdev
 from ..qtest import Machine
 from .ops import Access, Case, Command, Fill, GiveUp, Kind, Op, Poke, Probe, Resume, StallTerm, StreamTable, Switch
-from .reference import DONE, Reference, Running
+from .parts import DONE, Running
+from .reference import Reference
 
 QTEST_READ = 1024
 PADDING = "0" * (2 * QTEST_READ)

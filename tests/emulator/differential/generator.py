@@ -46,10 +46,11 @@ class Generator:
         self.rng = rng = Random(seed)
         self.seed = seed
         self.count = count
-        self.smmu: dict[str, int | bool] = {
+        self.smmu: dict[str, int | bool | str] = {
             "ssidsize": rng.choice((0, 5, 8, 16, 16, 16, 20)),
             "stall": chance(rng, 0.7),
             "oas": rng.choice((44, 44, 36, 40, 42, 48)),
+            "httu": rng.choice(("none", "none", "access", "dirty", "dirty")),
             "iotlb-size": rng.choice((0, 1, 2, 8, 32, 256, 4096, 4096, 4096)),
         }
         self.slots = tuple(rng.sample((2, 3, 4, 9, 17), rng.choice((1, 2, 2, 3))))
@@ -58,6 +59,10 @@ class Generator:
             (Space(rng, allocator, False), Space(rng, allocator, True)) for _ in range(rng.choice((2, 3, 4)))
         ]
         self.asids = [rng.choice((n + 1, 0x100 * n + 7, 0xFFFF - n)) for n in range(len(self.spaces))]
+        self.updates = [
+            rng.choice((0, 1, 3, 3, 3)) << 42 if self.smmu["httu"] != "none" else 0 for _ in self.spaces
+        ]
+        """CD.HD, CD.HA of each address space."""
         self.fmt = rng.choice((0, 0, 1, 2, 3))
         self.split = rng.choice((0, 0, 6, 8))
         self.cdmax = min(int(self.smmu["ssidsize"]), rng.choice((3, 6, 6)) if self.fmt in (0, 3) else 12)
@@ -107,7 +112,13 @@ class Generator:
         ops: list[Op] = []
         for upper in range(256 >> self.split):
             table = layout.STREAM_TABLE + ((upper << self.split) * 64)
-            span = self.split + 1 if chance(self.rng, 0.9) else self.rng.randrange(self.split + 1)
+            span = self.split + 1
+            if chance(self.rng, 0.15):
+                inside = [
+                    8 * slot & (1 << self.split) - 1 for slot in self.slots if 8 * slot >> self.split == upper
+                ]
+                needed = max(inside, default=0).bit_length() + 1
+                span = self.rng.choice((0, needed - 1, needed, needed))
             ops.append(Poke(base + 8 * upper, table | span))
         off = Switch(smmuen=False, eventqen=True, gbpa_abort=False)
         return [*ops, off, StreamTable(base, 8, self.split), ON]
@@ -141,21 +152,26 @@ class Generator:
         self.table_of[ssid] = index
         lower, upper = (space.half for space in self.spaces[index])
         asid = self.asids[index]
-        if chance(rng, 0.03) and not any(space.off for pair in self.spaces for space in pair):
+        if (
+            chance(rng, 0.03)
+            and not any(space.off for pair in self.spaces for space in pair)
+            and not any(self.updates)
+        ):
             asid = rng.choice(self.asids)
         stall = chance(rng, 0.7) if self.smmu["stall"] else chance(rng, 0.03)
         first = 64 - lower.bits | TG0[lower.granule] << 6 | 64 - upper.bits << 16 | TG1[upper.granule] << 22
         first |= rng.choice((5, 5, 5, 4, 2, 1, 7)) << 32
+        first |= self.updates[index] & (1 << 43 if self.smmu["httu"] == "access" else -1)
         for bit, probability in (
             (15, 0.01),  # ENDI
             (31, 0.98),  # V
-            (35, 0.1),  # AFFD
+            (35, 0 if self.updates[index] else 0.1),  # AFFD
             (36, 0.1),  # WXN
             (37, 0.1),  # UWXN
             (40, 0.1),  # PAN
             (41, 0.99),  # AA64
-            (42, 0.01),  # HD
-            (43, 0.01),  # HA
+            (42, 0 if self.updates[index] else 0.01),  # HD
+            (43, 0 if self.updates[index] else 0.01),  # HA
             (45, 0.8),  # R
             (46, 0.98),  # A
             (47, 0.5),  # ASET

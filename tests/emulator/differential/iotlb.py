@@ -78,6 +78,8 @@ class Iotlb:
         self._stats["iotlb-inserts"] += 1
         if not self.size:
             return
+        key = Key(vmid, tag[entry.is_global], half.granule, entry.level, va >> entry.shift)
+        self.entries.pop(key, None)
         if len(self.entries) >= self.size:
             if self.size == FLUSHED_WHOLE:
                 self.entries.clear()
@@ -85,7 +87,7 @@ class Iotlb:
             else:
                 del self.entries[next(iter(self.entries))]
                 self._stats["iotlb-evictions"] += 1
-        self.entries[Key(vmid, tag[entry.is_global], half.granule, entry.level, va >> entry.shift)] = entry
+        self.entries[key] = entry
 
     def drop(self, doomed: Callable[[Key, Entry], bool]) -> None:
         for key in [key for key, entry in self.entries.items() if doomed(key, entry)]:

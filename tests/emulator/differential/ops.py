@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
-Properties = Mapping[str, int | bool]
+Properties = Mapping[str, int | bool | str]
 
 
 class Kind(IntEnum):

@@ -7,75 +7,22 @@ architecture leaves the result open.
 
 from __future__ import annotations
 
-import mmap
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from .. import layout
 from . import config, records
 from .config import Abort, Bypass, Context, Found
 from .iotlb import Iotlb, Unpredictable
 from .ops import Access, Case, Command, Fill, GiveUp, Kind, Op, Poke, Probe, Resume, StallTerm, StreamTable, Switch
+from .parts import BUSY, DONE, ERROR, Ram, Running, Stall
 from .records import COUNTERS, Record
 from .walk import Entry, Fault, Range, WalkFault, field, walk
 
 CHUNK = 4096
 """An access of the device does not cross this."""
 WRAP = 1 << 64
-DEVICES = range(0x40_0000_0000, 0x100_0000_0000)
-"""ECAM and the windows for 64-bit BARs, besides what lies below the RAM."""
-DONE, ERROR, BUSY = 2, 4, 1
 CERROR_ILL = 1
-
-
-class Ram:
-    """Guest memory; elsewhere, accesses abort."""
-
-    def __init__(self) -> None:
-        self._data = mmap.mmap(-1, layout.RAM_END - layout.RAM)
-
-    def has(self, pa: int, size: int) -> bool:
-        return pa >= layout.RAM and pa + size <= layout.RAM_END
-
-    def elsewhere(self, pa: int) -> bool:
-        """Where the machine may have devices, which an access would do something to."""
-        return pa < layout.RAM or DEVICES.start <= pa < DEVICES.stop
-
-    def read(self, pa: int, size: int) -> bytes:
-        return self._data[pa - layout.RAM : pa - layout.RAM + size]
-
-    def write(self, pa: int, data: bytes) -> None:
-        self._data[pa - layout.RAM : pa - layout.RAM + len(data)] = data
-
-    def word(self, pa: int) -> int | None:
-        if self.elsewhere(pa):
-            raise Unpredictable(f"a fetch from a device at {pa:#x}")
-        return int.from_bytes(self.read(pa, 8), "little") if self.has(pa, 8) else None
-
-
-@dataclass(slots=True)
-class Running:
-    """A command of an engine, and how far it is."""
-
-    op: Access
-    length: int
-    done: int = 0
-    sum: int = 0
-    data: int = 0
-    stalls: int = 0
-    retries: int = 0
-    fault: int = 0
-    status: int = BUSY
-
-
-@dataclass(frozen=True, slots=True)
-class Stall:
-    """A stalled access; ``number``: of its record among all, None if it has none."""
-
-    sid: int
-    engine: tuple[int, int]
-    number: int | None
 
 
 class Reference:
@@ -84,7 +31,10 @@ class Reference:
     def __init__(self, case: Case) -> None:
         props = case.smmu
         self.model = config.Model(
-            int(props.get("ssidsize", 0)), bool(props.get("stall", False)), int(props.get("oas", 44))
+            int(props.get("ssidsize", 0)),
+            bool(props.get("stall", False)),
+            int(props.get("oas", 44)),
+            config.HTTU[str(props.get("httu", "none"))],
         )
         self.stats: Counter[str] = Counter()
         self.perhaps_misses = 0
@@ -260,15 +210,20 @@ class Reference:
             self.stats["iotlb-misses"] += 1
             return WalkFault(Fault.TRANSLATION)
         entry = self.iotlb.lookup(0, context.tag, half, va)
-        if entry is None:
-            result = walk(self.ram, half, va, context.output_bits, context.affd, write)
-            if isinstance(result, Entry):
-                self.iotlb.insert(0, context.tag, half, va, result)
-            return result
-        if write and not entry.write:
+        if entry and write and entry.clean:  # 3.13.3: the table decides
+            if not context.rules.hd:
+                raise Unpredictable("a clean entry, and no hardware update of the dirty state")
+        elif entry and write and not entry.write:
             self.stats["iotlb-hit-perm-faults"] += 1
             return WalkFault(Fault.PERMISSION)
-        return entry
+        elif entry:
+            return entry
+        result = walk(self.ram, half, va, context.output_bits, context.rules, write)
+        if isinstance(result, Entry):
+            self.iotlb.insert(0, context.tag, half, va, result)
+            for flag in result.updates:
+                self.stats[flag] += 1
+        return result
 
     def _record(self, record: Record) -> int | None:
         """Write a record; its number, None if the queue is not writable."""

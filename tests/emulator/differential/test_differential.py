@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 
 from .__main__ import compare
 from .generator import Generator
+from .iotlb import Unpredictable
 from .ops import Access, Case, Command, Poke
-from .reference import DONE, Reference, Running
+from .parts import DONE, Running
+from .reference import Reference
 from .run import kept, numbers, ranges, run, shortest, shrink
 
 SLICE = 12_000
@@ -41,15 +44,16 @@ def test_cases_are_not_all_faults_and_not_all_successes(seed: int) -> None:
     case = Generator(seed, 1500).case()
     reference = Reference(case)
     done = failed = 0
-    for op in case.ops:
-        if not isinstance(op, Access):
-            if not hasattr(op, "nth") or reference.nth_stall(op.nth):
-                reference.apply(op)
-        elif reference.can_run(op):
-            running = reference.apply(op)
-            assert isinstance(running, Running)
-            done += running.status == DONE
-            failed += running.status != DONE
+    with suppress(Unpredictable):
+        for op in case.ops:
+            if not isinstance(op, Access):
+                if not hasattr(op, "nth") or reference.nth_stall(op.nth):
+                    reference.apply(op)
+            elif reference.can_run(op):
+                running = reference.apply(op)
+                assert isinstance(running, Running)
+                done += running.status == DONE
+                failed += running.status != DONE
     assert done > 50
     assert failed > 50
 

@@ -10,6 +10,7 @@ from typing import Protocol
 STRIDE_BITS = 3
 """Log2 of a descriptor's size."""
 LAST_LEVEL = 3
+ACCESS, DIRTY = "httu-access", "httu-dirty"
 BLOCK_LEVELS = {12: (1, 2), 14: (2,), 16: (2,)}
 """Levels with block descriptors, by granule (D8.3.1; without 52-bit addresses)."""
 
@@ -29,6 +30,8 @@ class Memory(Protocol):
 
     def word(self, pa: int) -> int | None:
         """64 bits; None: the access aborts."""
+
+    def write(self, pa: int, data: bytes) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,19 @@ class Entry:
     write: bool
     is_global: bool
     """nG == 0."""
+    clean: bool = False
+    """A write may make it writable (IHI 0070 3.13.3)."""
+    updates: tuple[str, ...] = ()
+    """Of the descriptor, as counters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a CD says of flags: AFFD; HA, HD: hardware updates the access flag, the dirty state."""
+
+    affd: bool
+    ha: bool
+    hd: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +93,7 @@ def field(value: int, high: int, low: int) -> int:
     return value >> low & (1 << high - low + 1) - 1
 
 
-def walk(memory: Memory, half: Range, va: int, output_bits: int, affd: bool, write: bool) -> Entry | WalkFault:
+def walk(memory: Memory, half: Range, va: int, output_bits: int, rules: Rules, write: bool) -> Entry | WalkFault:
     """Walk for an unprivileged access. Priority of faults as in D8.15.3: the first level that has one decides."""
     level = half.start_level
     top = half.shift(level)
@@ -101,7 +117,12 @@ def walk(memory: Memory, half: Range, va: int, output_bits: int, affd: bool, wri
                 return WalkFault(Fault.TRANSLATION)
             if level != LAST_LEVEL and level not in BLOCK_LEVELS[half.granule]:
                 return WalkFault(Fault.TRANSLATION)
-            return _leaf(descriptor, level, shift, output_bits, affd, write, no_user, read_only)
+            entry = _leaf(descriptor, level, shift, output_bits, rules, write, no_user, read_only)
+            if isinstance(entry, Entry) and entry.updates:
+                for flag in entry.updates:
+                    descriptor = descriptor | 1 << 10 if flag == ACCESS else descriptor & ~(1 << 7)
+                memory.write(where, descriptor.to_bytes(8, "little"))
+            return entry
         table = field(descriptor, 47, half.granule) << half.granule
         if table >> output_bits:
             return WalkFault(Fault.ADDR_SIZE)
@@ -116,7 +137,7 @@ def _leaf(
     level: int,
     shift: int,
     output_bits: int,
-    affd: bool,
+    rules: Rules,
     write: bool,
     no_user: bool,
     read_only: bool,
@@ -125,10 +146,15 @@ def _leaf(
     pa = field(descriptor, 47, shift) << shift
     if pa >> output_bits:
         return WalkFault(Fault.ADDR_SIZE)
-    if not descriptor >> 10 & 1 and not affd:
+    young = bool(descriptor >> 10 & 1)
+    if not young and not rules.affd and not rules.ha:
         return WalkFault(Fault.ACCESS)
     user = bool(descriptor >> 6 & 1) and not no_user
     writable = not descriptor >> 7 & 1 and not read_only
-    if not user or (write and not writable):
+    clean = rules.hd and not writable and not read_only and bool(descriptor >> 51 & 1)
+    if not user or (write and not writable and not clean):
         return WalkFault(Fault.PERMISSION)
-    return Entry(level, shift, pa, writable, not descriptor >> 11 & 1)
+    updates = (ACCESS,) * (rules.ha and not young) + (DIRTY,) * (write and clean)
+    return Entry(
+        level, shift, pa, writable or (write and clean), not descriptor >> 11 & 1, clean and not write, updates
+    )
