@@ -2,7 +2,7 @@
 # Every target sets up what it needs; `faultloop` itself gives the exit statuses of README.md, make only 0 or 2.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test-patch run shell doctor workloads check test test-unit test-emulator test-vm test-long bench format differential
+.PHONY: help setup test-patch run shell doctor workloads check test test-unit test-emulator test-vm test-long bench format differential mutants fuzz
 
 FAULTLOOP := ./faultloop
 
@@ -48,8 +48,16 @@ format: setup
 
 # Model against reference, on random cases; SEED= and OPS= repeat one
 differential: setup
-	@"$$(tools/setup.sh)" -P -m tests.emulator.differential $(call option,SEED,--seed) \
+	@"$$(tools/setup.sh)" -m tests.emulator.differential $(call option,SEED,--seed) \
 		$(call option,ACCESSES,--accesses) $(call option,OPS,--ops)
+
+# Does a test notice each deliberate breakage of the model? NAME= for one of tests/emulator/mutations
+mutants: setup
+	@"$$(tools/setup.sh)" -m tests.emulator.mutants $(if $(NAME),$(call quote,$(NAME)))
+
+# Random input to an emulator with sanitizers
+fuzz: setup
+	@"$$(tools/setup.sh)" -m tests.emulator.fuzz $(call option,SEED,--seed) $(call option,SECONDS,--seconds)
 
 test: setup
 	@"$$(tools/setup.sh)" -P -m pytest -q -m 'not long' tests/unit tests/lifecycle tests/emulator tests/vm
@@ -59,6 +67,7 @@ test-unit test-emulator test-vm: setup
 
 test-long: setup
 	@"$$(tools/setup.sh)" -P -m pytest -q tests/unit tests/lifecycle tests/emulator tests/vm
+	@"$$(tools/setup.sh)" -m tests.emulator.mutants
 
 bench: setup
 	@PYTHONPATH=. "$$(tools/setup.sh)" -P -m bench.one_guest

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.build import compile_log, emulator_source, toolchain
@@ -43,6 +43,12 @@ _TIMES = "source-times.json"
 _CONFIGURED_BY = ("configure", "pythondeps.toml", "python/scripts/mkvenv.py")
 """Files that ninja does not know it depends on: when one changes, the build starts anew."""
 
+SANITIZED = "sanitized"
+_FLAVOURS = {"": (), SANITIZED: ("--enable-asan", "--enable-ubsan")}
+"""Options of QEMU's configure, besides those of patches/qemu."""
+_ENVIRONMENT = {"ASAN_OPTIONS": "detect_leaks=0"}
+"""QEMU frees little of what it has at its end; and the sandbox does not permit the leak check."""
+
 OnOutput = Callable[[str], None]
 
 
@@ -54,40 +60,70 @@ def build(
     on_output: OnOutput | None = None,
     jobs: int | None = None,
     layout: Layout | None = None,
+    flavour: str = "",
 ) -> Emulator:
     """The emulator, from the cache or built; ``on_output`` gets every line of configure and ninja.
 
+    ``flavour``: :data:`SANITIZED` has AddressSanitizer and UndefinedBehaviorSanitizer in it.
     UserError when ``FAULTLOOP_QEMU_SOURCE`` is at fault, InfrastructureError otherwise.
     """
-    layout = layout or project()
-    changes = emulator_source.read_changes(layout.qemu)
-    versions = toolchain.emulator_versions()
-    source = emulator_source.bring(cache, sandbox, sources)
-    family = digest("emulator", _RECIPE, source.digest, list(changes.options), versions, file_sha256(_LOCKED))
-    key = digest(family, changes.identity())
-
-    job = _Job(
-        source, changes, family, cache, sandbox, jobs or os.cpu_count() or 1, on_output or (lambda line: None)
+    job = plan(
+        cache=cache,
+        sandbox=sandbox,
+        sources=sources,
+        on_output=on_output,
+        jobs=jobs,
+        layout=layout,
+        flavour=flavour,
     )
 
     def maker(folder: Path) -> None:
         need_space(cache.root, _NEED_GIB, "building QEMU")
-        with cache.lock(f"emulator-{family}", waiting="waiting: another process builds QEMU"):
+        with cache.lock(f"emulator-{job.family}", waiting="waiting: another process builds QEMU"):
             _make(job, folder)
-            _keep_tree(folder, family, key, cache)
+            _keep_tree(folder, job)
 
-    entry = cache.make(_ROOM, key, maker)
+    entry = cache.make(_ROOM, job.key, maker)
     facts = json.loads((entry / "build.json").read_text(encoding="utf-8"))
-    return Emulator(binary=entry / BINARY, key=key, version=facts["version"], origin=source.origin)
+    return Emulator(binary=entry / BINARY, key=job.key, version=facts["version"], origin=job.source.origin)
+
+
+def plan(
+    *,
+    cache: Cache,
+    sandbox: Sandbox,
+    sources: DebianRoot,
+    on_output: OnOutput | None = None,
+    jobs: int | None = None,
+    layout: Layout | None = None,
+    flavour: str = "",
+) -> Job:
+    """What a build needs, brought; nothing is built."""
+    source = emulator_source.bring(cache, sandbox, sources)
+    changes = emulator_source.read_changes((layout or project()).qemu, source.series)
+    changes = replace(changes, options=changes.options + _FLAVOURS[flavour])
+    versions = toolchain.emulator_versions()
+    family = digest("emulator", _RECIPE, source.digest, list(changes.options), versions, file_sha256(_LOCKED))
+    return Job(
+        source=source,
+        changes=changes,
+        family=family,
+        key=digest(family, changes.identity()),
+        cache=cache,
+        sandbox=sandbox,
+        jobs=jobs or os.cpu_count() or 1,
+        tell=on_output or (lambda line: None),
+    )
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
+class Job:
     """What goes into one build."""
 
     source: QemuSource
     changes: Changes
     family: str
+    key: str
     cache: Cache
     sandbox: Sandbox
     jobs: int
@@ -102,7 +138,7 @@ class _Job:
             self.tell(line)
 
         try:
-            self.sandbox.run(argv, binds=binds, cwd=_BUILD, on_output=on_line, log=log)
+            self.sandbox.run(argv, binds=binds, env=_ENVIRONMENT, cwd=_BUILD, on_output=on_line, log=log)
         except CommandFailed as error:
             name = Path(argv[0]).name
             detail = compile_log.errors(lines)
@@ -110,8 +146,20 @@ class _Job:
         return lines
 
 
-def _make(job: _Job, folder: Path) -> None:
-    started = time.monotonic()
+@dataclass(frozen=True, slots=True)
+class Trees:
+    """Source and build tree of one build, and where they are in the sandbox."""
+
+    source: Path
+    build: Path
+    binds: list[Bind]
+    log: Path
+    times: dict[str, tuple[str, int]]
+    """Of the source files: see :func:`emulator_source.keep_times`."""
+
+
+def lay_out(job: Job, folder: Path) -> Trees:
+    """Source and configured build tree in ``folder``, the latter with the objects of an earlier build if any."""
     tree, build_tree, log = folder / "src", folder / "build", folder / "build.log"
     tools = _tools(job.cache, job.tell)
     emulator_source.lay_out(job.source, job.changes, tree, job.sandbox)
@@ -128,11 +176,19 @@ def _make(job: _Job, folder: Path) -> None:
     if earlier is None:
         fixed = [f"--python={_TOOLS}/bin/python3", "--ninja=/usr/bin/ninja"]
         job.run([f"{_SOURCE}/configure", *fixed, *job.changes.options], binds, log)
+    return Trees(tree, build_tree, binds, log, times)
+
+
+def _make(job: Job, folder: Path) -> None:
+    started = time.monotonic()
+    trees = lay_out(job, folder)
+    binds, log = trees.binds, trees.log
     lines = job.run(["ninja", f"-j{job.jobs}", BINARY], binds, log)
-    version = job.run([f"{_BUILD}/{BINARY}", "--version"], binds, log)[0]
-    shutil.copy2(build_tree / BINARY, folder / BINARY)
-    shutil.rmtree(tree)
-    (folder / _TIMES).write_text(json.dumps({"family": job.family, "files": times}), encoding="utf-8")
+    said = job.run([f"{_BUILD}/{BINARY}", "--version"], binds, log)
+    version = next((line for line in said if line.startswith("QEMU")), "")  # a sanitizer may speak first
+    shutil.copy2(trees.build / BINARY, folder / BINARY)
+    shutil.rmtree(trees.source)
+    (folder / _TIMES).write_text(json.dumps({"family": job.family, "files": trees.times}), encoding="utf-8")
     facts = {
         "version": version,
         "seconds": round(time.monotonic() - started, 1),
@@ -142,14 +198,15 @@ def _make(job: _Job, folder: Path) -> None:
     (folder / "build.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
 
-def _keep_tree(folder: Path, family: str, key: str, cache: Cache) -> None:
+def _keep_tree(folder: Path, job: Job) -> None:
     """Move the build tree out of the binary's entry, and drop the one that it came from."""
+    cache, key = job.cache, job.key
 
     def move(tree: Path) -> None:
         (folder / "build").rename(tree / "build")
         (folder / _TIMES).rename(tree / _TIMES)
 
-    older = _relative(cache, family)
+    older = _relative(cache, job.family)
     cache.make(_TREES_ROOM, key, move)
     shutil.rmtree(folder / "build", ignore_errors=True)
     (folder / _TIMES).unlink(missing_ok=True)

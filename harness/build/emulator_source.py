@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QEMU's source with our overlay and hooks: from Debian, or what ``FAULTLOOP_QEMU_SOURCE`` names."""
+"""QEMU's source with our overlay and hooks: from Debian, or what ``FAULTLOOP_QEMU_SOURCE`` names.
+
+Hooks are for QEMU 10.0. A series that some hook does not fit has a folder, ``patches/qemu/10.2``: what is
+there takes the place of the hook of that name. ``FAULTLOOP_QEMU_SERIES`` chooses a series of Debian's.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +23,10 @@ from harness.sources.debian import DebianRoot, source_tarball
 SOURCE_VARIABLE = "FAULTLOOP_QEMU_SOURCE"
 
 _ROOM = "qemu-sources"
-_SUITE = "trixie"
-_VERSION = "1:10.0."
+SERIES_VARIABLE = "FAULTLOOP_QEMU_SERIES"
+_DEFAULT = "10.0"
+_SERIES = {_DEFAULT: "trixie", "10.2": "sid"}
+"""The suite of Debian that has it."""
 _TREE = "tree"
 _ROMS = "roms"
 """Sources of firmware: 270 of 410 MB, and not built."""
@@ -36,6 +42,11 @@ class QemuSource:
     digest: str
     named: bool
     """The user named it: what is wrong with it is the user's to mend."""
+
+    @property
+    def series(self) -> str:
+        """``10.0`` of 10.0.13."""
+        return ".".join(version(self.tree).split(".")[:2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +67,17 @@ class Changes:
         return [overlay, hooks, list(self.options)]
 
 
-def read_changes(folder: Path) -> Changes:
-    """Overlay, hooks and options; InfrastructureError when they are not there."""
+def read_changes(folder: Path, series: str = _DEFAULT) -> Changes:
+    """Overlay, hooks for a series, and options; InfrastructureError when they are not there."""
     options = folder / "configure.options"
     if not options.is_file():
         raise InfrastructureError(f"{options}: not there; it holds the options of QEMU's configure, one a line")
     lines = [line.strip() for line in options.read_text(encoding="utf-8").splitlines()]
     top = folder / "overlay"
+    hooks = {p.name: p for at in (folder, folder / series) for p in at.glob("[0-9]*.patch")}
     return Changes(
         overlay={p.relative_to(top).as_posix(): p.read_bytes() for p in sorted(top.rglob("*")) if p.is_file()},
-        hooks={p.name: p.read_bytes() for p in sorted(folder.glob("[0-9]*.patch"))},
+        hooks={name: hooks[name].read_bytes() for name in sorted(hooks)},
         options=tuple(line for line in lines if line and not line.startswith("#")),
     )
 
@@ -74,7 +86,10 @@ def bring(cache: Cache, sandbox: Sandbox, debian: DebianRoot) -> QemuSource:
     """The source that the environment names, or Debian's."""
     named = os.environ.get(SOURCE_VARIABLE, "")
     if not named:
-        source = debian.fetch_source("qemu", _SUITE, _VERSION)
+        series = os.environ.get(SERIES_VARIABLE) or _DEFAULT
+        if series not in _SERIES:
+            raise UserError(f"{SERIES_VARIABLE}={series}: no such series; there are {', '.join(_SERIES)}")
+        source = debian.fetch_source("qemu", _SERIES[series], f"1:{series}.")
         tarball = source_tarball(source)
         sha256 = source.sha256[tarball.name]
         origin = f"Debian qemu {source.version} ({source.suite}), {tarball.name} sha256:{sha256}"
@@ -169,5 +184,5 @@ def _require_qemu(tree: Path, named: str) -> None:
 
 def _wrong(source: QemuSource, message: str, detail: str = "") -> FaultloopError:
     if source.named:
-        return UserError(f"{message}; our changes are for QEMU {_VERSION.partition(':')[2]}x", detail=detail)
+        return UserError(f"{message}; our changes are for QEMU {' and '.join(_SERIES)}", detail=detail)
     return InfrastructureError(message, detail=detail)

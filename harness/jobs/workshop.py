@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 
 from harness import layout
-from harness.build import emulator, guest, kernel
+from harness.build import emulator, emulator_bench, guest, kernel
 from harness.build.cache import Cache
 from harness.build.sandbox import Sandbox
 from harness.model import BuiltKernel, Emulator, GuestImage, Kernel, Series
@@ -36,12 +37,40 @@ class Workshop:
 
     @cached_property
     def emulator(self) -> Emulator:
-        with self.progress.step("emulator") as step:
+        return self._emulator("")
+
+    @cached_property
+    def sanitized_emulator(self) -> Emulator:
+        """With AddressSanitizer and UndefinedBehaviorSanitizer: for what tries to break it."""
+        return self._emulator(emulator.SANITIZED)
+
+    def _emulator(self, flavour: str) -> Emulator:
+        with self.progress.step(f"{flavour} emulator".strip()) as step:
             built = emulator.build(
-                cache=self.cache, sandbox=self.sandbox, sources=self.debian, on_output=_counting(step)
+                cache=self.cache,
+                sandbox=self.sandbox,
+                sources=self.debian,
+                on_output=_counting(step),
+                flavour=flavour,
             )
             step.note = built.version + ("" if step.worked else ", from the cache")
         return built
+
+    @contextmanager
+    def emulator_bench(self, flavour: str = "") -> Iterator[emulator_bench.Bench]:
+        """The emulator's source and objects, to change and to build again; the emulator itself is built first."""
+        self._emulator(flavour)
+        with ExitStack() as stack:
+            with self.progress.step("bench") as step:
+                job = emulator.plan(
+                    cache=self.cache,
+                    sandbox=self.sandbox,
+                    sources=self.debian,
+                    on_output=_counting(step),
+                    flavour=flavour,
+                )
+                bench = stack.enter_context(emulator_bench.bench(job))
+            yield bench
 
     @cached_property
     def guest_image(self) -> GuestImage:

@@ -2,12 +2,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Break the model on purpose, one way at a time, and see whether the tests notice.
 
-    python3 tests/emulator/mutants.py SOURCE BUILD [NAME ...]
+    python -m tests.emulator.mutants [--differential] [SOURCE BUILD] [NAME ...]
 
-SOURCE is a tree of QEMU with our overlay and patches, BUILD its configured and built folder. Each patch of
-``mutations/`` is applied to SOURCE, BUILD is brought up to date (a few objects), the tests that must notice run,
-and the patch is taken out again, whatever happens. These tests are named in the patch, in lines
-``Caught-by: tests/emulator/test_x.py::test_y``; one that fails is enough, and none may fail without the patch.
+Each patch of ``mutations/`` is applied to a source tree of the emulator, its build tree is brought up to date (a
+few objects), the tests that must notice run, and the patch is taken out again, whatever happens. These tests are
+named in the patch, in lines ``Caught-by: tests/emulator/test_x.py::test_y``; one that fails is enough, and none
+may fail without the patch. With --differential, the comparison with the reference judges in their place.
+
+The trees are made from the cache, and go at the end. SOURCE (a tree of QEMU with our overlay and patches) and
+BUILD (its configured and built folder) are taken instead, if they are named.
 
 Exit status: 0 when all mutants are caught, 1 when one is not, 4 when one could not be judged.
 """
@@ -25,10 +28,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parent.parent
 TARGET = "qemu-system-aarch64"
+ACCESSES = 60_000
+"""That the reference is given to notice."""
 TESTS_FAILED = 1
 """Exit status of pytest."""
 
@@ -87,11 +93,44 @@ def applied(patch: Path, source: Path) -> Iterator[None]:
         run([*argv, "-R"], source)
 
 
-def build(folder: Path) -> None:
-    """Bring the binary up to date."""
-    done = run(["ninja", TARGET], folder)
-    if done.returncode:
-        raise CannotJudge(f"does not build:\n{done.stdout[-3000:]}")
+class Trees(Protocol):
+    """A source tree, and how its emulator is brought up to date."""
+
+    @property
+    def source(self) -> Path: ...
+
+    def build(self) -> Path:
+        """The build folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedTrees:
+    """Trees that the user has."""
+
+    source: Path
+    folder: Path
+
+    def build(self) -> Path:
+        done = run(["ninja", TARGET], self.folder)
+        if done.returncode:
+            raise CannotJudge(f"does not build:\n{done.stdout[-3000:]}")
+        return self.folder
+
+
+@contextmanager
+def trees(named: Sequence[Path]) -> Iterator[Trees]:
+    """Those that are named, or from the cache."""
+    if named:
+        yield NamedTrees(named[0].resolve(), named[1].resolve())
+        return
+    from harness.errors import FaultloopError
+    from harness.jobs.workshop import Workshop
+
+    try:
+        with Workshop().emulator_bench() as bench:
+            yield bench
+    except FaultloopError as error:
+        raise CannotJudge(f"{error}\n{error.detail}") from error
 
 
 def failed_tests(binary: Path, tests: Sequence[str]) -> list[str]:
@@ -103,40 +142,55 @@ def failed_tests(binary: Path, tests: Sequence[str]) -> list[str]:
     return re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
 
 
-def judge(mutant: Mutant, source: Path, folder: Path) -> list[str]:
-    """The tests that catch it."""
-    with applied(mutant.patch, source):
-        build(folder)
-        return failed_tests(folder / TARGET, mutant.tests)
+def disagreement(binary: Path) -> list[str]:
+    """Whether the reference notices."""
+    argv = [sys.executable, "-m", "tests.emulator.differential", "--seed", "1", "--accesses", str(ACCESSES)]
+    done = run(argv, PROJECT, {**os.environ, "FAULTLOOP_QEMU": str(binary)})
+    if done.returncode not in (0, 1):
+        raise CannotJudge(f"the comparison ended with status {done.returncode}:\n{done.stdout[-3000:]}")
+    return [done.stdout.splitlines()[0]] if done.returncode else []
+
+
+def judge(mutant: Mutant, bench: Trees, differential: bool) -> list[str]:
+    """What catches it."""
+    with applied(mutant.patch, bench.source):
+        binary = bench.build() / TARGET
+        return disagreement(binary) if differential else failed_tests(binary, mutant.tests)
+
+
+def judge_all(mutants: Sequence[Mutant], bench: Trees, differential: bool) -> int:
+    """How many survive."""
+    binary = bench.build() / TARGET
+    suspects = sorted({test for mutant in mutants for test in mutant.tests})
+    broken = disagreement(binary) if differential else failed_tests(binary, suspects)
+    if broken:
+        raise CannotJudge(f"fails without any mutant: {', '.join(broken)}")
+    survivors = 0
+    for mutant in mutants:
+        begin = time.monotonic()
+        caught = judge(mutant, bench, differential)
+        survivors += not caught
+        verdict = f"caught by {len(caught)}" if caught else "NOT CAUGHT"
+        print(f"{mutant.name:44} {verdict:12} {time.monotonic() - begin:5.1f} s", flush=True)
+    bench.build()
+    return survivors
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Break the emulator on purpose; the tests must notice.")
-    parser.add_argument("source", type=Path, help="QEMU's sources, with overlay and patches")
-    parser.add_argument("build", type=Path, help="their build folder, configured and built")
-    parser.add_argument("names", nargs="*", help="mutants (default: all)")
+    parser.add_argument("--differential", action="store_true", help="the comparison with the reference judges")
+    parser.add_argument("names", nargs="*", help="mutants (default: all); first, perhaps, the two trees")
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # by way of every `finally`
-    source, folder = options.source.resolve(), options.build.resolve()
-    survivors = 0
+    names: list[str] = options.names
+    named = [Path(name) for name in names[:2]] if len(names) > 1 and "/" in names[0] else []
     try:
-        mutants = load(HERE / "mutations", options.names)
-        build(folder)
-        suspects = sorted({test for mutant in mutants for test in mutant.tests})
-        broken = failed_tests(folder / TARGET, suspects)
-        if broken:
-            raise CannotJudge(f"fails without any mutant: {', '.join(broken)}")
-        for mutant in mutants:
-            begin = time.monotonic()
-            caught = judge(mutant, source, folder)
-            survivors += not caught
-            verdict = f"caught by {len(caught)}" if caught else "NOT CAUGHT"
-            print(f"{mutant.name:44} {verdict:12} {time.monotonic() - begin:5.1f} s", flush=True)
+        mutants = load(HERE / "mutations", names[len(named) :])
+        with trees(named) as bench:
+            survivors = judge_all(mutants, bench, options.differential)
     except CannotJudge as error:
         print(f"mutants: {error}", file=sys.stderr)
         return 4
-    finally:
-        run(["ninja", TARGET], folder)
     print(f"{len(mutants)} mutants, {survivors} not caught")
     return 1 if survivors else 0
 

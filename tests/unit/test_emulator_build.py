@@ -11,7 +11,8 @@ import pytest
 
 from harness.build import emulator, toolchain
 from harness.build.cache import Cache
-from harness.build.emulator_source import SOURCE_VARIABLE, read_changes
+from harness.build.emulator_bench import bench
+from harness.build.emulator_source import SERIES_VARIABLE, SOURCE_VARIABLE, read_changes
 from harness.build.sandbox import Sandbox
 from harness.errors import FaultloopError, InfrastructureError, UserError
 from harness.layout import Layout, project
@@ -117,6 +118,7 @@ _ALL = ["hw/arm/smmuv3.c.o", "hw/arm/virt.c.o", "hw/misc/sva.c.o"]
 @pytest.fixture
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
     monkeypatch.delenv(SOURCE_VARIABLE, raising=False)
+    monkeypatch.delenv(SERIES_VARIABLE, raising=False)
     monkeypatch.setattr(toolchain, "emulator_versions", lambda: {"gcc": "12"})
     tools = tmp_path / "tools"
     tools.mkdir()
@@ -221,6 +223,47 @@ def test_named_tree_and_tarball(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(UserError, match=r"0001-hook\.patch does not apply to QEMU 10\.0\.99"):
         shop.put("0001-hook.patch", _HOOK.replace("@@ -1 +1 @@\n-int virt;", "@@ -1 +1 @@\n-int other;"))
         shop.build()
+
+
+def test_hook_of_a_series_takes_the_place_of_the_one_of_that_name(shop: Shop) -> None:
+    """And only where QEMU is of that series."""
+    shop.put("10.2/0001-hook.patch", "no patch")
+    shop.build()
+    shop.put("10.0/0001-hook.patch", _HOOK.replace("virt = 1", "virt = 2"))
+    shop.build()
+    assert shop.compiled() == ["hw/arm/virt.c.o"]
+    changes = read_changes(shop.layout.qemu, "10.0")
+    assert list(changes.hooks) == ["0001-hook.patch"]
+    assert b"virt = 2" in changes.hooks["0001-hook.patch"]
+
+
+def test_series_that_is_none(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SERIES_VARIABLE, "9.9")
+    with pytest.raises(UserError, match=r"FAULTLOOP_QEMU_SERIES=9\.9: no such series; there are 10\.0, 10\.2"):
+        shop.build()
+
+
+def test_bench_is_changed_and_built_again_and_leaves_nothing(shop: Shop) -> None:
+    built = shop.build()
+    job = emulator.plan(
+        cache=shop.cache,
+        sandbox=Sandbox(),
+        sources=FakeDebian(shop.cache, shop.tree.parent / "qemu_10.0.99+ds.orig.tar.xz"),
+        on_output=shop.lines.append,
+        layout=shop.layout,
+    )
+    shop.lines.clear()
+    with bench(job) as trees:
+        (trees.source / "hw/misc/sva.c").write_text("int broken;\n")
+        binary = trees.build() / emulator.BINARY
+        assert shop.compiled() == ["hw/misc/sva.c.o"]
+        assert binary.read_bytes() != built.binary.read_bytes()
+        (trees.source / "hw/misc/sva.c").write_text("no C\n")
+        with pytest.raises(InfrastructureError, match="cannot be built"):
+            trees.build()
+    assert not binary.exists()
+    assert not list(shop.cache.root.glob("bench-*"))
+    assert shop.build() == built
 
 
 @pytest.mark.parametrize("named", [True, False])
