@@ -33,7 +33,7 @@ from .testdev import (
     St,
     TestDevice,
 )
-from .world import ASID, PAGE, SSID, VA, World
+from .world import ASID, PAGE, SSID, SVA, VA, World
 
 KINDS = {1: "restrictive", 2: "permissive", 3: "wrong-page", 4: "unmapped"}
 WALKS = {0: "ok", 1: "translation", 2: "address-size", 3: "external-abort", 4: "stage-2", 5: "no-table"}
@@ -146,6 +146,22 @@ def test_incomplete_audit_says_so(world: World) -> None:
         world.table.set(VA + (block << 30), level2 | TABLE_OR_PAGE | VALID, level=1)
     world.dev.put(AUDIT, 1)
     assert world.dev.get(AUDIT_STATUS) == INCOMPLETE
+
+
+def test_many_entries_of_a_process_that_is_gone_are_no_hang(start: MachineMaker) -> None:
+    """64 tables' worth of pages: one table, used 64 times."""
+    pages = 64 * 512
+    world = World.build(start(smmu={**SVA, "iotlb-size": pages}))
+    for page in range(512):
+        world.map(VA + page * PAGE, DATA + page * PAGE)
+    table = world.machine.qtest.read64(world.table.entry(VA, 2))
+    for n in range(64):
+        world.table.set(VA + (n << 21), table, level=2)
+    assert world.engine.run(Do.PRIME, VA, SSID, pages * PAGE) == St.DONE
+    world.set_cd(SSID, world.context().but(valid=False))
+    world.dev.put(AUDIT, 1)
+    assert world.dev.get(AUDIT_ENTRIES) == pages
+    assert counts(world) == [0, 0, 0, pages]
 
 
 def test_without_iommu_the_audit_says_so(start: MachineMaker) -> None:

@@ -18,23 +18,15 @@
 
 #include "qemu/osdep.h"
 #include "qemu/main-loop.h"
-#include "qapi/error.h"
-#include "qapi/visitor.h"
 #include "smmuv3-sva-internal.h"
 #include "smmu-internal.h"
-
-/*
- * Pieces to compare in one audit, more than one for each entry: 4 GiB in
- * pages of 4 KiB. A guest with larger blocks cached may split them all; the
- * main loop must not wait for it.
- */
-#define AUDIT_MAX_PIECES    (1 << 20)
 
 /* One audit. @entry is the one at hand, @cfg how to walk for it. */
 typedef struct SMMUAudit {
     SMMUv3State *s;
     IOTLBAudit *result;
     GHashTable *configs;        /* SMMUConfigKey to SMMUTransCfg: of memory */
+    GHashTable *heirs;          /* ASID and VMID to one of those, or to NULL */
     uint64_t pieces;
     SMMUTLBEntry *entry;
     const SMMUTransCfg *cfg;
@@ -352,17 +344,14 @@ static bool audit_config_matches(const SMMUTransCfg *cfg,
                             cfg->asid == entry->key->asid);
 }
 
-/* How accesses that would hit @entry are translated; NULL: there are none */
-static const SMMUTransCfg *audit_find_config(SMMUAudit *a, SMMUTLBEntry *entry)
+/* Whoever has the ASID and VMID of @entry, if those who filled it have not */
+static const SMMUTransCfg *audit_search_heir(SMMUAudit *a, SMMUTLBEntry *entry)
 {
-    const SMMUTransCfg *cfg = audit_config(a, &entry->filled_by);
     SMMUState *bs = &a->s->smmu_state;
     g_autoptr(GList) keys = NULL;
+    const SMMUTransCfg *cfg;
     SMMUTLBEntry *other;
 
-    if (audit_config_matches(cfg, entry)) {
-        return cfg;
-    }
     keys = g_hash_table_get_keys(bs->configs);
     for (GList *l = keys; l; l = l->next) {
         cfg = audit_config(a, l->data);
@@ -371,7 +360,7 @@ static const SMMUTransCfg *audit_find_config(SMMUAudit *a, SMMUTLBEntry *entry)
         }
     }
     QTAILQ_FOREACH(other, &bs->iotlb_fifo, next) {
-        if (other->key->asid == entry->key->asid) {
+        if (entry->global || other->key->asid == entry->key->asid) {
             cfg = audit_config(a, &other->filled_by);
             if (audit_config_matches(cfg, entry)) {
                 return cfg;
@@ -379,6 +368,26 @@ static const SMMUTransCfg *audit_find_config(SMMUAudit *a, SMMUTLBEntry *entry)
         }
     }
     return NULL;
+}
+
+/* How accesses that would hit @entry are translated; NULL: there are none */
+static const SMMUTransCfg *audit_find_config(SMMUAudit *a, SMMUTLBEntry *entry)
+{
+    const SMMUTransCfg *cfg = audit_config(a, &entry->filled_by);
+    /* a global entry is of every ASID, of the same ASET */
+    int asid = entry->global ? -1 - entry->aset : entry->key->asid;
+    int64_t tag = deposit64(asid, 32, 32, entry->key->vmid);
+    gpointer heir;
+
+    if (audit_config_matches(cfg, entry)) {
+        return cfg;
+    }
+    /* A process that is gone may have left any number of entries: ask once */
+    if (!g_hash_table_lookup_extended(a->heirs, &tag, NULL, &heir)) {
+        heir = (gpointer)audit_search_heir(a, entry);
+        g_hash_table_insert(a->heirs, g_memdup2(&tag, sizeof(tag)), heir);
+    }
+    return heir;
 }
 
 static void audit_entry(SMMUAudit *a, SMMUTLBEntry *entry)
@@ -426,6 +435,7 @@ void smmuv3_audit(SMMUv3State *s, IOTLBAudit *result)
     }
     a.configs = g_hash_table_new_full(smmu_config_key_hash,
                                       smmu_config_key_equal, g_free, g_free);
+    a.heirs = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
     QTAILQ_FOREACH(entry, &bs->iotlb_fifo, next) {
         if (entry->key->asid < 0) {
             continue; /* stage 2 alone */
@@ -437,112 +447,6 @@ void smmuv3_audit(SMMUv3State *s, IOTLBAudit *result)
         audit_entry(&a, entry);
     }
     result->incomplete |= a.pieces >= AUDIT_MAX_PIECES;
+    g_hash_table_destroy(a.heirs);
     g_hash_table_destroy(a.configs);
-}
-
-/* The QOM property: a list of all differences */
-
-static const char *const audit_kinds[] = {
-    [IOTLB_RESTRICTIVE] = "restrictive",
-    [IOTLB_PERMISSIVE] = "permissive",
-    [IOTLB_WRONG_PAGE] = "wrong-page",
-    [IOTLB_UNMAPPED] = "unmapped",
-};
-
-static const char *const audit_ends[] = {
-    [IOTLB_WALK_OK] = "ok",
-    [IOTLB_WALK_TRANSLATION] = "translation",
-    [IOTLB_WALK_ADDRESS_SIZE] = "address-size",
-    [IOTLB_WALK_ABORT] = "external-abort",
-    [IOTLB_WALK_STAGE_2] = "stage-2",
-    [IOTLB_WALK_NO_TABLE] = "no-table",
-};
-
-static bool visit_text(Visitor *v, const char *name, const char *text,
-                       Error **errp)
-{
-    return visit_type_str(v, name, (char **)&text, errp);
-}
-
-static bool visit_number(Visitor *v, const char *name, uint64_t n, Error **errp)
-{
-    return visit_type_uint64(v, name, &n, errp);
-}
-
-static bool visit_flag(Visitor *v, const char *name, bool flag, Error **errp)
-{
-    return visit_type_bool(v, name, &flag, errp);
-}
-
-static bool visit_side(Visitor *v, const char *name, const IOTLBSide *side,
-                       Error **errp)
-{
-    bool ok;
-
-    if (!visit_start_struct(v, name, NULL, 0, errp)) {
-        return false;
-    }
-    ok = visit_flag(v, "read", side->readable, errp) &&
-         visit_flag(v, "write", side->writable, errp) &&
-         visit_number(v, "level", side->level, errp) &&
-         visit_number(v, "descriptor", side->descriptor, errp) &&
-         visit_number(v, "address", side->address, errp) &&
-         visit_check_struct(v, errp);
-    visit_end_struct(v, NULL);
-    return ok;
-}
-
-static bool visit_diff(Visitor *v, const IOTLBDiff *d, Error **errp)
-{
-    bool ok;
-
-    if (!visit_start_struct(v, NULL, NULL, 0, errp)) {
-        return false;
-    }
-    ok = visit_text(v, "kind", audit_kinds[d->kind], errp) &&
-         visit_number(v, "stream", d->sid, errp) &&
-         (d->pasid == PCI_NO_PASID ||
-          visit_number(v, "substream", d->pasid, errp)) &&
-         (d->asid < 0 || visit_number(v, "asid", d->asid, errp)) &&
-         (d->vmid < 0 || visit_number(v, "vmid", d->vmid, errp)) &&
-         visit_number(v, "address", d->iova, errp) &&
-         visit_number(v, "size", d->size, errp) &&
-         visit_number(v, "granule", 1ULL << d->granule, errp) &&
-         visit_text(v, "walk", audit_ends[d->end], errp) &&
-         visit_side(v, "cached", &d->cached, errp) &&
-         visit_side(v, "walked", &d->walked, errp) &&
-         visit_check_struct(v, errp);
-    visit_end_struct(v, NULL);
-    return ok;
-}
-
-static void smmuv3_get_audit(Object *obj, Visitor *v, const char *name,
-                             void *opaque, Error **errp)
-{
-    g_autoptr(GArray) diffs = g_array_new(false, false, sizeof(IOTLBDiff));
-    IOTLBAudit audit = { .diffs = diffs, .max_diffs = UINT32_MAX };
-
-    smmuv3_audit(ARM_SMMUV3(obj), &audit);
-    if (audit.incomplete) {
-        error_setg(errp, "The blocks that the IOTLB holds are mapped in more"
-                   " than %d pieces by now", AUDIT_MAX_PIECES);
-        return;
-    }
-    if (!visit_start_list(v, name, NULL, 0, errp)) {
-        return;
-    }
-    for (guint i = 0; i < diffs->len; i++) {
-        if (!visit_diff(v, &g_array_index(diffs, IOTLBDiff, i), errp)) {
-            break;
-        }
-    }
-    visit_end_list(v, NULL);
-}
-
-void smmuv3_audit_class_init(ObjectClass *klass)
-{
-    object_class_property_add(klass, "audit", "list", smmuv3_get_audit, NULL,
-                              NULL, NULL);
-    object_class_property_set_description(klass, "audit",
-        "What the IOTLB holds that the translation tables do not say");
 }

@@ -140,6 +140,13 @@ SMMUCmdError smmuv3_sva_cmd_stall_term(SMMUv3State *s, Cmd *cmd);
 
 /* Audit */
 
+/*
+ * Pieces to compare in one audit, more than one for each entry: 4 GiB in
+ * pages of 4 KiB. A guest with larger blocks cached may split them all; the
+ * main loop must not wait for it.
+ */
+#define AUDIT_MAX_PIECES    (1 << 20)
+
 /* Compare the IOTLB's stage-1 entries with the tables; see StallableIOMMU */
 void smmuv3_audit(SMMUv3State *s, IOTLBAudit *audit);
 
