@@ -430,3 +430,19 @@ def test_fault_is_no_entry(world: World) -> None:
     world.map(attributes=KERNEL_RW)
     assert world.dev.engines[1].run(Do.READ, VA, NO_PASID) == FAILED
     assert audit(world.machine) == []
+
+
+def test_cached_fault_is_at_most_restrictive(start: MachineMaker) -> None:
+    """What permits nothing leads the device nowhere, be its page another one by now, or none."""
+    world = World.build(start(smmu={**SVA, "cache-faults": True}))
+    world.set_cd(SSID, world.context().but(s=False))
+    world.map(attributes=KERNEL_RW)
+    assert world.read() == FAILED
+    assert world.dev.probe(VA, SSID).cached
+    assert audit(world.machine) == []
+    world.map(pa=DATA + PAGE, attributes=KERNEL_RW)
+    assert audit(world.machine) == []
+    world.table.unmap(VA)
+    assert audit(world.machine) == []
+    world.map(pa=DATA + PAGE)
+    assert kinds(world) == [("restrictive", VA, PAGE)]

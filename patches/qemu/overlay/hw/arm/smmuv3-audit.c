@@ -77,6 +77,12 @@ static bool audit_classify(const IOTLBSide *cached, const SMMUPiece *p,
 {
     const IOTLBSide *walked = &p->walked;
 
+    if (!cached->readable && !cached->writable) {
+        /* a cached fault: it leads nowhere, wherever the tables do */
+        *kind = IOTLB_RESTRICTIVE;
+        return p->end == IOTLB_WALK_OK &&
+               (walked->readable || walked->writable);
+    }
     if (p->end != IOTLB_WALK_OK) {
         *kind = IOTLB_UNMAPPED;
     } else if (walked->address != cached->address) {
