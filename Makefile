@@ -13,7 +13,8 @@ common = $(call option,SETUP,--setup) $(call option,WORKLOADS,--workloads) $(cal
 	$(if $(FRESH),--fresh) $(if $(JSON),--json)
 
 help:
-	@echo 'make test-patch PATCH=file [BASE=6.1|6.12|newest|path] [SETUP=...] [WORKLOADS=...]   what does the patch do?'
+	@echo 'make test-patch PATCH=... [BASE=6.1|6.12|newest|path] [SETUP=...] [WORKLOADS=...]    what does the patch do?'
+	@echo '                PATCH: file, folder, mbox, saved thread, Message-ID, link, git:RANGE [TREE=...]; VERSION=2'
 	@echo 'make run        [KERNEL=6.1|6.12|newest|path]                       is my kernel affected?'
 	@echo 'make shell      [KERNEL=...] [PATCH=file]                           log in to a guest with the device'
 	@echo 'make workloads                                                     which paths there are'
@@ -27,7 +28,8 @@ setup:
 
 test-patch:
 	@$(if $(PATCH),,echo 'make test-patch: name a patch: make test-patch PATCH=file' >&2; exit 2;) \
-	$(FAULTLOOP) test-patch $(call quote,$(PATCH)) $(call option,BASE,--base) $(common)
+	$(FAULTLOOP) test-patch $(call option,BASE,--base) $(call option,VERSION,--version) $(call option,TREE,--tree) $(common) \
+		-- $(call quote,$(PATCH))
 
 run:
 	@$(FAULTLOOP) run $(call option,KERNEL,--kernel) $(common)

@@ -35,14 +35,24 @@ KernelName = Annotated[str, typer.Option(help="Series of kernels.yaml, a source 
 Setups = Annotated[str, typer.Option(help="Setups of setups.yaml, separated by commas.")]
 Workloads = Annotated[str, typer.Option(help="Names or globs of paths, separated by commas.")]
 Accel = Annotated[str, typer.Option(help="tcg, or kvm on an arm64 host (kvm has not been tested).")]
+Patches = Annotated[
+    list[str],
+    typer.Argument(
+        help="Patch file, folder of patches, mbox, saved thread, Message-ID or link, git:RANGE; in order."
+    ),
+]
+Version = Annotated[int | None, typer.Option(min=1, help="Version to take of a thread that holds several.")]
+Tree = Annotated[str, typer.Option(help="Kernel's git tree, for git:RANGE and to find a base in.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Run every guest, even if its record is in the cache.")]
 Json = Annotated[bool, typer.Option("--json", help="Print run.json instead of the table.")]
 
 
 @app.command("test-patch")
 def test_patch(
-    patch: Annotated[Path, typer.Argument(help="Patch file, folder of patches, mbox, or saved mail thread.")],
+    patches: Patches,
     base: KernelName = "",
+    version: Version = None,
+    tree: Tree = "",
     setup: Setups = "",
     workloads: Workloads = "",
     accel: Accel = "tcg",
@@ -54,7 +64,9 @@ def test_patch(
     from harness.jobs.test_patch import test_patch as job
 
     request = Request(
-        patch=patch,
+        patches=tuple(patches),
+        version=version,
+        tree=tree,
         kernel=base,
         setups=setup,
         workloads=workloads,
@@ -63,6 +75,22 @@ def test_patch(
         results=_results(),
     )
     _finish(*job(request, _workshop()), as_json=as_json)
+
+
+@app.command("test")
+def test_range(
+    commits: Annotated[list[str], typer.Argument(help="BASE..TIP, BASE.. or a commit.")] = ["HEAD"],  # noqa: B006
+    base: KernelName = "",
+    tree: Tree = "",
+    setup: Setups = "",
+    workloads: Workloads = "",
+    accel: Accel = "tcg",
+    fresh: Fresh = False,
+    as_json: Json = False,
+) -> None:
+    """Say what commits of the kernel tree at hand do, against the commit below them: test HEAD~2.."""
+    named = [f"git:{commit}" for commit in commits]
+    test_patch(named, base, None, tree, setup, workloads, accel, fresh, as_json)
 
 
 @app.command("run")
@@ -86,14 +114,14 @@ def run(
 @app.command("shell")
 def shell(
     kernel: KernelName = "",
-    patch: Annotated[Path | None, typer.Option(help="Patch to build the kernel with.")] = None,
+    patch: Annotated[list[str], typer.Option(help="Patch to build the kernel with.")] = [],  # noqa: B006
     setup: Setups = "",
     accel: Accel = "tcg",
 ) -> None:
     """Log in to a booted guest with the device and the workloads; it is powered off when you leave."""
     from harness.jobs.shell import shell as job
 
-    raise typer.Exit(job(_workshop(), kernel=kernel, patch=patch, setup=setup, accel=_accel(accel)))
+    raise typer.Exit(job(_workshop(), kernel=kernel, patches=tuple(patch), setup=setup, accel=_accel(accel)))
 
 
 @app.command("workloads")
@@ -201,7 +229,13 @@ def _workshop() -> Workshop:
 
 
 def _results() -> Path:
-    return Path(os.environ.get("FAULTLOOP_RESULTS") or "results")
+    """Beside the sources of faultloop: the folder at hand may be a kernel tree, which is left as it is."""
+    from harness.layout import project
+
+    here = Path("results")
+    return Path(
+        os.environ.get("FAULTLOOP_RESULTS") or (here if Path.cwd() == project().root else project().root / here)
+    )
 
 
 def _accel(name: str) -> str:

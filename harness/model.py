@@ -340,5 +340,7 @@ class Run:
     summary: str
     """The result in one sentence."""
     notes: tuple[str, ...] = ()
+    base_why: str = ""
+    """Why this kernel is the base, and how exactly the patch fits it; empty without a patch."""
     command: tuple[str, ...] = ()
     """The command that repeats the run."""

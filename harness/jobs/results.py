@@ -19,6 +19,7 @@ from pathlib import Path
 from harness.errors import FaultloopError, InfrastructureError
 from harness.model import BuiltKernel, Run
 from harness.report import document, junit, ktap, reproduce, text
+from harness.sources.patch_render import mailbox
 
 
 class RunFolder:
@@ -89,9 +90,7 @@ def _write(run: Run, folder: Path) -> None:
     if run.patched is not None:
         _build(run.patched, folder / "patched")
         if run.series.patches:
-            (folder / "series.patch").write_text(
-                "\n".join(p.diff for p in run.series.patches), encoding="utf-8", errors="surrogateescape"
-            )
+            (folder / "series.patch").write_bytes(mailbox(run.series))
     (folder / "report.txt").write_text(text.plain(run), encoding="utf-8")
     (folder / "results.ktap").write_text(ktap.write(run), encoding="utf-8")
     junit.write(run, folder / "junit.xml")

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from harness import layout
 from harness.errors import InfrastructureError
-from harness.jobs.test_patch import check_applies
+from harness.jobs.base import base_of
 from harness.jobs.workshop import Workshop
 from harness.model import Series
 from harness.sources import catalogue
-from harness.sources import patch as patches
+from harness.sources.patch_input import Given
 from harness.vm.machine import Guest, GuestSpec
 
 _HELLO = """\
@@ -23,16 +23,15 @@ Guest is up: kernel {release}, {setup}. The device is /dev/sva_testdev; `/faultl
 paths, `/faultloop/workloads PATH` runs one. Leave with `exit`: the guest is powered off."""
 
 
-def shell(shop: Workshop, *, kernel: str, patch: Path | None, setup: str, accel: str) -> int:
+def shell(shop: Workshop, *, kernel: str, patches: tuple[str, ...], setup: str, accel: str) -> int:
     """Boot, run the user's ``ssh`` on the terminal, power off. The status of the shell."""
     ssh = shutil.which("ssh")
     if ssh is None:
         raise InfrastructureError("`ssh` is not installed (Debian package openssh-client)")
     chosen = catalogue.setups(layout.project().root / "setups.yaml", setup, accel=accel)[0]
-    base = shop.kernel(kernel)
-    series = patches.read(patch) if patch else Series()
-    if series.patches:
-        check_applies(series, base, shop)
+    given = shop.patches(patches, version=None, tree="") if patches else Given(Series())
+    series = given.series
+    base = base_of(given, shop, asked=kernel, tree="").kernel
     emulator, image = shop.emulator, shop.guest_image
     built = shop.variant(base, series)
     with (

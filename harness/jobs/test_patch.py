@@ -10,13 +10,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness import layout
-from harness.errors import ExitStatus, PatchError, UserError
+from harness.errors import ExitStatus, UserError
+from harness.jobs.base import base_of
 from harness.jobs.guests import GuestJob, GuestRunner
 from harness.jobs.results import RunFolder
 from harness.jobs.workshop import Workshop
 from harness.model import BuiltKernel, GuestRecord, Kernel, Outcome, Run, Series, Setup, Workload
 from harness.oracle import verdict
-from harness.sources import catalogue, kernels, patch, patch_apply
+from harness.sources import catalogue
+from harness.sources.patch_input import Given
 
 CONTROL = "base-iotlb-off"
 """The base kernel on an SMMU that caches nothing."""
@@ -28,7 +30,12 @@ class Request:
 
     kernel: str = ""
     """Name, path, tarball or TREE@REF; empty: the default of kernels.yaml."""
-    patch: Path | None = None
+    patches: tuple[str, ...] = ()
+    """Files, folders, Message-IDs, links, ``git:RANGE``, in order."""
+    version: int | None = None
+    """Which version to take of a thread that holds several."""
+    tree: str = ""
+    """Git tree of ``git:RANGE``, and where a base may be found; empty: the folder at hand."""
     setups: str = ""
     workloads: str = ""
     accel: str = "tcg"
@@ -40,25 +47,24 @@ class Request:
 
 def test_patch(request: Request, shop: Workshop) -> tuple[Run, Path]:
     """Judge a patch: the run and the folder of its results."""
-    assert request.patch is not None
-    series = patch.read(request.patch)
-    return _run(request, shop, series)
+    given = shop.patches(request.patches, version=request.version, tree=request.tree)
+    return _run(request, shop, given)
 
 
 def run_kernel(request: Request, shop: Workshop) -> tuple[Run, Path]:
     """Is this kernel affected? One variant, no patch."""
-    return _run(request, shop, Series())
+    return _run(request, shop, Given(Series()))
 
 
-def _run(request: Request, shop: Workshop, series: Series) -> tuple[Run, Path]:
+def _run(request: Request, shop: Workshop, given: Given) -> tuple[Run, Path]:
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     workloads = catalogue.workloads(
         layout.project().guest_tests / "workloads" / "catalogue.yaml", request.workloads
     )
     setups = catalogue.setups(layout.project().root / "setups.yaml", request.setups, accel=request.accel)
-    kernel = shop.kernel(request.kernel)
-    if series.patches:
-        check_applies(series, kernel, shop)
+    series = given.series
+    chosen = base_of(given, shop, asked=request.kernel, tree=request.tree)
+    kernel = chosen.kernel
     emulator, image = shop.emulator, shop.guest_image
     base = shop.variant(kernel)
     patched = shop.variant(kernel, series) if series.patches else None
@@ -83,6 +89,8 @@ def _run(request: Request, shop: Workshop, series: Series) -> tuple[Run, Path]:
             judgement=None,
             status=0,
             summary="",
+            notes=chosen.notes,
+            base_why=chosen.why,
             command=_command(request, kernel, series),
         )
         run = replace(_judge(run), seconds=time.monotonic() - clock)
@@ -174,20 +182,12 @@ def _affected(records: Sequence[GuestRecord]) -> tuple[ExitStatus, str]:
     return ExitStatus.FIXES, f"not affected: all {len(results)} pass"
 
 
-def check_applies(series: Series, kernel: Kernel, shop: Workshop) -> None:
-    """PatchError, before anything is built, when the series does not apply; names a base to which it would."""
-    try:
-        patch_apply.check(kernel.tree, series)
-    except PatchError as error:
-        others = {k.name: k.tree for k in kernels.cached(cache=shop.cache) if k.digest != kernel.digest}
-        fits = [n.name for n in patch_apply.nearest(series, others) if n.applies]
-        hint = f"; it applies to BASE={fits[0]}" if fits else ""
-        raise PatchError(f"{error.message}{hint}", detail=error.detail) from error
-
-
 def _command(request: Request, kernel: Kernel, series: Series) -> tuple[str, ...]:
     """Arguments of ``faultloop`` that repeat the run; the patch is the copy in the results folder."""
+    path, at, ref = kernel.name.rpartition("@")
     name = str(Path(kernel.name).resolve()) if Path(kernel.name).exists() else kernel.name
+    if at and Path(path).is_dir():
+        name = f"{Path(path).resolve()}@{ref}"
     words = ["test-patch", "{here}/series.patch", "--base", name] if series.patches else ["run", "--kernel", name]
     for option, value in (("--setup", request.setups), ("--workloads", request.workloads)):
         words += [option, value] if value else []

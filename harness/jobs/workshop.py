@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
+from pathlib import Path
 
 from harness import layout
 from harness.build import emulator, emulator_bench, guest, kernel
@@ -14,8 +15,9 @@ from harness.build.cache import Cache
 from harness.build.sandbox import Sandbox
 from harness.model import BuiltKernel, Emulator, GuestImage, Kernel, Series
 from harness.progress import Progress, Step
-from harness.sources import kernels
+from harness.sources import kernels, patch_input
 from harness.sources.debian import DebianRoot
+from harness.sources.patch_input import Given
 
 
 class Workshop:
@@ -80,6 +82,16 @@ class Workshop:
             )
             step.note = "" if step.worked else "from the cache"
         return image
+
+    def patches(self, names: Sequence[str], *, version: int | None, tree: str) -> Given:
+        """What the user calls a patch, read; see `patch_input`."""
+        return patch_input.read(
+            names,
+            version=version,
+            tree=Path(tree or ".").expanduser(),
+            mails=self.cache.root / "mails",
+            say=self.progress.say,
+        )
 
     def kernel(self, name: str) -> Kernel:
         """The source tree that ``name`` stands for; the default of kernels.yaml when it is empty."""

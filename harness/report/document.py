@@ -31,6 +31,7 @@ def document(run: Run) -> dict[str, Any]:
         "command": list(run.command),
         "patch": _series(run.series),
         "kernel": _kernel(run.kernel),
+        "base_why": run.base_why,
         "builds": {"base": _build(run.base), **({"patched": _build(run.patched)} if run.patched else {})},
         "emulator": {"version": run.emulator.version, "origin": run.emulator.origin, "key": run.emulator.key},
         "guest": {"key": run.guest.key, "packages": list(run.guest.packages)},

@@ -60,6 +60,8 @@ def _print(run: Run, console: Console, folder: Path | None) -> None:
         for patch in run.series.patches if len(run.series.patches) > 1 else ():
             console.print(Text(f"         {printable(patch.subject)}"))
     console.print(Text(f"kernel   {run.kernel.version}  ({run.kernel.origin})"), soft_wrap=True)
+    if run.base_why:
+        console.print(Text(f"base     {printable(run.base_why)}"), soft_wrap=True)
     if len(run.setups) > 1:
         console.print(Text(f"setups   {', '.join(s.name for s in run.setups)}"))
     if run.patched is not None:

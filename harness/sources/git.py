@@ -12,7 +12,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.build.cache import Cache
@@ -20,6 +20,10 @@ from harness.build.sandbox import Sandbox
 from harness.errors import InfrastructureError, UserError
 from harness.sources import archive
 from harness.sources.archive import Label
+
+_NOT_OURS = frozenset(
+    {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_NAMESPACE"}
+)
 
 
 def is_repository(path: Path) -> bool:
@@ -36,22 +40,27 @@ def has_work_tree(path: Path) -> bool:
     return (path / ".git").exists()
 
 
+def has_commit(repository: Path, ref: str) -> bool:
+    """Whether the repository has the commit that ``ref`` names."""
+    return _run(repository, ["cat-file", "-e", f"{ref}^{{commit}}"], {}).returncode == 0
+
+
 def export_ref(repository: Path, ref: str, name: str, *, cache: Cache, sandbox: Sandbox) -> tuple[Label, Path]:
     """The tree of a commit, tag or branch. UserError when the repository does not know it."""
-    commit = _resolve(repository, ref)
-    tree_id = _git(repository, ["rev-parse", "--verify", f"{commit}^{{tree}}"]).strip()
+    commit = resolve(repository, ref)
+    tree_id = call(repository, ["rev-parse", "--verify", f"{commit}^{{tree}}"]).strip()
     label = Label(name, f"git {commit}{_describe(repository, commit)}", tree_id)
     return label, _export(repository, label, cache, sandbox, {})
 
 
 def export_work_tree(repository: Path, name: str, *, cache: Cache, sandbox: Sandbox) -> tuple[Label, Path]:
     """The work tree as it is: HEAD and uncommitted changes."""
-    commit = _resolve(repository, "HEAD")
-    head_tree = _git(repository, ["rev-parse", f"{commit}^{{tree}}"]).strip()
+    commit = resolve(repository, "HEAD")
+    head_tree = call(repository, ["rev-parse", f"{commit}^{{tree}}"]).strip()
     with tempfile.TemporaryDirectory(prefix="faultloop-git-") as scratch:
         env = _scratch_index(repository, Path(scratch))
-        _git(repository, ["add", "--all", "--", "."], env)
-        tree_id = _git(repository, ["write-tree"], env).strip()
+        call(repository, ["add", "--all", "--", "."], env)
+        tree_id = call(repository, ["write-tree"], env).strip()
         changed = " + uncommitted changes" if tree_id != head_tree else ""
         label = Label(name, f"git {commit}{_describe(repository, commit)}{changed}", tree_id)
         return label, _export(repository, label, cache, sandbox, env)
@@ -59,8 +68,8 @@ def export_work_tree(repository: Path, name: str, *, cache: Cache, sandbox: Sand
 
 def _scratch_index(repository: Path, scratch: Path) -> dict[str, str]:
     """Environment in which git writes its index and new objects to ``scratch`` only."""
-    objects = _git(repository, ["rev-parse", "--path-format=absolute", "--git-path", "objects"]).strip()
-    index = Path(_git(repository, ["rev-parse", "--path-format=absolute", "--git-path", "index"]).strip())
+    objects = call(repository, ["rev-parse", "--path-format=absolute", "--git-path", "objects"]).strip()
+    index = Path(call(repository, ["rev-parse", "--path-format=absolute", "--git-path", "index"]).strip())
     (scratch / "objects").mkdir()
     if index.is_file():
         shutil.copy2(index, scratch / "index")
@@ -76,14 +85,15 @@ def _export(repository: Path, label: Label, cache: Cache, sandbox: Sandbox, env:
     def write(folder: Path) -> None:
         packed = folder / "tree.tar"
         argv = ["archive", "--format=tar", f"--output={packed}", "--prefix=linux/", label.digest]
-        _git(repository, argv, env)
+        call(repository, argv, env)
         archive.unpack(packed, folder / archive.TREE, sandbox)
         packed.unlink()
 
     return archive.make(cache, f"git-{label.digest}", label, write)
 
 
-def _resolve(repository: Path, ref: str) -> str:
+def resolve(repository: Path, ref: str) -> str:
+    """The commit that ``ref`` names; UserError when the repository does not know it."""
     argv = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"]
     done = _run(repository, argv, {})
     if done.returncode == 0:
@@ -101,21 +111,48 @@ def _describe(repository: Path, commit: str) -> str:
     return f" ({done.stdout.decode().strip()})" if done.returncode == 0 else ""
 
 
-def _git(repository: Path, argv: list[str], env: Mapping[str, str] | None = None) -> str:
+def call(repository: Path, argv: Sequence[str], env: Mapping[str, str] | None = None) -> str:
+    """What a git command prints; UserError when it fails."""
     done = _run(repository, argv, env or {})
     if done.returncode != 0:
-        said = done.stderr.decode("utf-8", errors="replace").strip()
-        raise UserError(f"{repository}: git {argv[0]} failed", detail=said)
+        raise _failed(repository, argv, done)
     return done.stdout.decode("utf-8", errors="surrogateescape")
 
 
-def _run(repository: Path, argv: list[str], env: Mapping[str, str]) -> subprocess.CompletedProcess[bytes]:
+def read_bytes(repository: Path, argv: Sequence[str], *, feed: bytes | None = None) -> bytes:
+    """What a git command prints, given ``feed`` on its standard input; UserError when it fails."""
+    done = _run(repository, argv, {}, feed)
+    if done.returncode != 0:
+        raise _failed(repository, argv, done)
+    return done.stdout
+
+
+def _failed(repository: Path, argv: Sequence[str], done: subprocess.CompletedProcess[bytes]) -> UserError:
+    return UserError(
+        f"{repository}: git {argv[0]} failed", detail=done.stderr.decode("utf-8", errors="replace").strip()
+    )
+
+
+def command(repository: Path, argv: Sequence[str]) -> list[str]:
+    """Arguments of a git command in ``repository`` that starts none of its helpers."""
+    return ["git", "-C", str(repository), "-c", "core.fsmonitor=false", *argv]
+
+
+def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Environment of a git command: no lock that is not needed, and the repository is the one that is named."""
+    kept = {name: value for name, value in os.environ.items() if name not in _NOT_OURS}
+    return {**kept, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", **(more or {})}
+
+
+def _run(
+    repository: Path, argv: Sequence[str], env: Mapping[str, str], feed: bytes | None = None
+) -> subprocess.CompletedProcess[bytes]:
     try:
         return subprocess.run(
-            ["git", "-C", str(repository), *argv],
-            stdin=subprocess.DEVNULL,
+            command(repository, argv),
+            input=feed or b"",
             capture_output=True,
-            env={**os.environ, "LC_ALL": "C", **env},
+            env=environment(env),
             check=False,
         )
     except FileNotFoundError as error:

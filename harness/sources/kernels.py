@@ -70,6 +70,15 @@ def cached(*, cache: Cache) -> list[Kernel]:
     return sorted(found, key=lambda kernel: kernel.name)
 
 
+def newest_cached(*, cache: Cache) -> dict[str, Kernel]:
+    """Of each name in the cache the newest version."""
+    return {kernel.name: kernel for kernel in sorted(cached(cache=cache), key=_age)}
+
+
+def _age(kernel: Kernel) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", kernel.version)]
+
+
 def resolve(
     name: str,
     *,
@@ -120,7 +129,7 @@ def _from_debian(name: str, row: SeriesRow, cache: Cache, debian: DebianRoot, sa
         known = [kernel for kernel in cached(cache=cache) if kernel.name == name]
         if not known or is_bad_signature(error):
             raise
-        newest = max(known, key=lambda kernel: [int(number) for number in re.findall(r"\d+", kernel.version)])
+        newest = max(known, key=_age)
         cache.notice(f"{error.message}; going on with what the cache has: {newest.origin}")
         return newest
 

@@ -17,11 +17,12 @@ import gzip
 import io
 import stat
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import PatchError
 from harness.model import Series
-from harness.sources.patch_head import Head, parse_subject
+from harness.sources.patch_head import Head, base_hint, parse_subject
 from harness.sources.patch_html import is_page, page_lines
 from harness.sources.patch_mail import Message, messages
 from harness.sources.patch_none import no_patch
@@ -53,6 +54,33 @@ def read(path: Path, *, version: int | None = None) -> Series:
     if not found.candidates:
         raise no_patch(found.messages, found.lines, found.name)
     return choose(found.candidates, found.others, found.name, version=version, given=False)
+
+
+def read_thread(path: Path, message_id: str, *, version: int | None = None) -> Series:
+    """The series that the mail ``message_id`` of the thread in ``path`` belongs to.
+
+    The mail decides the version, unless ``version`` does. A patch without a number is taken alone, also one in an
+    answer; for any other answer, the newest whole series of the thread is taken.
+    """
+    found = _Found(path)
+    if not found.candidates:
+        raise no_patch(found.messages, found.lines, found.name)
+    candidates = found.candidates
+    asked = next((parse_subject(m.subject) for m in found.messages if m.message_id == message_id), None)
+    own = [c for c in candidates if c.message.message_id == message_id]
+    if asked is not None and own and (asked.reply or asked.total is None):
+        return choose(own[:1], [], found.name, version=version, given=False)
+    newer: list[int] = []
+    if asked is not None and asked.is_patch and not asked.reply and version is None:
+        version = asked.version
+        candidates = [c for c in candidates if c.head.version != version or c.head.total == asked.total]
+        newer = sorted({c.head.version for c in candidates if c.head.is_patch and c.head.version > version})
+    series = choose(candidates, found.others, found.name, version=version, given=False)
+    if not newer:
+        return series
+    first = series.patches[0]
+    note = f"v{version} is what was named; the thread holds v{newer[-1]} too (VERSION={newer[-1]})"
+    return replace(series, patches=(replace(first, notes=(*first.notes, note)), *series.patches[1:]))
 
 
 def _read_folder(folder: Path, version: int | None) -> Series:
@@ -101,9 +129,17 @@ class _Found:
         for message in self.messages:
             one = candidate(message, self.name)
             if one is None:
-                self.others.append(parse_subject(message.subject))
+                self.others.append(_head(message))
             else:
                 self.candidates.append(one)
+
+
+def _head(message: Message) -> Head:
+    """What a mail without a diff says; of a cover letter also the base of its series."""
+    head = parse_subject(message.subject)
+    if head.number != 0 or head.reply:
+        return head
+    return replace(head, base=base_hint((line.data.decode("utf-8", "replace") for line in message.body), head))
 
 
 def _load(path: Path, limit: int) -> bytes:

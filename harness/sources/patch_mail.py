@@ -15,7 +15,7 @@ from harness.sources.patch_mime import Mail, Part, header_length, read_headers, 
 from harness.sources.patch_text import Line, damaged, printable
 from harness.sources.patch_undo import undo
 
-_FROM = re.compile(rb"From \S.{0,200}\d\d:\d\d(?::\d\d)?(?: \S{1,8})? (?:19|20)\d\d(?: [+-]\d{4})?\s*$")
+FROM = re.compile(rb"From \S.{0,200}\d\d:\d\d(?::\d\d)?(?: \S{1,8})? (?:19|20)\d\d(?: [+-]\d{4})?\s*$")
 _LORE_FROM = re.compile(rb"From: (.{1,300}) @ (\d{4}-\d\d-\d\d +\d{1,2}:\d\d) UTC(?: \(permalink / raw\))?\s*$")
 _LORE_END = re.compile(rb"\^ permalink |\^ raw reply|(?:---|_{3,})? ?end of thread, other threads:")
 _LORE_SUBJECT = re.compile(rb"\* (.{1,1000})$")
@@ -57,10 +57,10 @@ def messages(lines: Sequence[Line], name: str) -> tuple[Message, ...]:
 def _mbox_starts(lines: Sequence[Line]) -> list[int]:
     """Where the mails of an mbox begin: ``From `` with a date, after an empty line (see git-mailsplit)."""
     first = next((at for at, line in enumerate(lines) if line.data.strip()), None)
-    if first is None or not _FROM.match(lines[first].data):
+    if first is None or not FROM.match(lines[first].data):
         return []
     later = range(first + 1, len(lines))
-    return [first, *(at for at in later if _FROM.match(lines[at].data) and not lines[at - 1].data.strip())]
+    return [first, *(at for at in later if FROM.match(lines[at].data) and not lines[at - 1].data.strip())]
 
 
 def _from_mail(lines: Sequence[Line], name: str) -> Iterator[Message]:

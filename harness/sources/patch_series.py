@@ -102,7 +102,7 @@ def choose(
         notes = [f"{problem}, so v{wanted} was taken" for problem in problems]
         notes += [f"left out, as it is no part of the series: {c.head.subject}" for c in loose]
         notes += [f"only patch {members[0].head.number} of {members[0].head.total} was given"] if missing else []
-        return _series(members, notes, [head.subject for head in beside if head.number == 0])
+        return _series(members, notes, [head for head in beside if head.number == 0])
     raise PatchError(
         f"{printable(name)}: no whole series in it: {'; '.join(problems)}. Way out: give the missing patches too, "
         "or each patch you want as a file of its own"
@@ -150,12 +150,18 @@ def _unique(same: Sequence[Candidate], key: Callable[[Candidate], str]) -> list[
     return list(found.values())
 
 
-def _series(members: Sequence[Candidate], notes: Sequence[str], titles: Sequence[str]) -> Series:
+def series_of(members: Sequence[Candidate]) -> Series:
+    """All of ``members``, in this order."""
+    return _series(members, [], [])
+
+
+def _series(members: Sequence[Candidate], notes: Sequence[str], covers: Sequence[Head]) -> Series:
     patches = tuple(_patch(one) for one in members)
-    if notes:
-        patches = (replace(patches[0], notes=(*patches[0].notes, *notes)), *patches[1:])
-    title = titles[0] if titles else patches[0].subject
-    if len(patches) > 1 and not titles:
+    first = patches[0]
+    hint = first.base_hint or (covers[0].base if covers else "")
+    patches = (replace(first, notes=(*first.notes, *notes), base_hint=hint), *patches[1:])
+    title = covers[0].subject if covers else first.subject
+    if len(patches) > 1 and not covers:
         title = f"{title} (and {len(patches) - 1} more)"
     return Series(patches, title)
 
