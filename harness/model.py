@@ -156,19 +156,28 @@ class GuestImage:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """The machine: CPU model and SMMU features."""
+    """The machine: CPU model, SMMU features, page size of the kernel."""
 
     name: str
     cpu: str
     """QEMU CPU model; cortex-a57 has no hardware dirty bit, cortex-a76 has."""
     memory_mib: int = 512
     cpus: int = 2
+    page_kib: int = 4
+    """Page size of the kernel: 4, 16 or 64 KiB."""
     ssidsize: int = 16
-    stall: bool = True
+    stall: str = "on"
+    """``off``, ``on``, or ``force``: all faults stall (SMMU_IDR0.STALL_MODEL)."""
     oas: int = 44
     """Output address size of the SMMU, bits; SVA needs at least the CPU's PARange."""
-    iotlb: bool = True
-    """False: the SMMU caches nothing (the control)."""
+    iotlb: int = 65536
+    """Entries of the IOTLB. The default is far more than a workload touches: an eviction heals a loop in silence.
+    0: the SMMU caches nothing (the control)."""
+    httu: str = "none"
+    """What the SMMU updates in page tables: ``none``, ``access`` or ``dirty`` (both flags; SMMU_IDR0.HTTU)."""
+    btm: str = "off"
+    """``on``: the SMMU offers to take part in the CPU's TLB maintenance; ``force``: it does, whatever the driver
+    wants (the control: Linux always sets SMMU_CR2.PTM)."""
     hw_dirty: bool = False
     """The CPU sets dirty bits in hardware (FEAT_HAFDBS)."""
     accel: str = "tcg"
@@ -187,6 +196,14 @@ class Workload:
     thread: str = ""
     control: bool = False
     """Expected clean on every kernel: it shows that the harness works."""
+
+
+IOTLB_OFF = "base-iotlb-off"
+"""Variant of a control: the base kernel on an SMMU that caches nothing."""
+BTM_ON = "base-btm"
+"""Variant of a control: the base kernel on an SMMU that takes part in the CPU's TLB maintenance."""
+CONTROLS = {IOTLB_OFF: "with the IOTLB off", BTM_ON: "with BTM"}
+"""Variants that are controls, and how to speak of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,13 @@ from harness.model import BuiltKernel, Kernel, Series
 from harness.sources import patch_apply
 from harness.sources.archive import copy_tree
 
-DEFAULT_FRAGMENTS = ("base", "4k", "sva", "lockdep")
-"""Files of ``kconfigs/``, without suffix, in order."""
+
+def fragments(page_kib: int) -> tuple[str, ...]:
+    """Files of ``kconfigs/``, without suffix, in order, for a page size in KiB."""
+    return ("base", f"{page_kib}k", "sva", "lockdep")
+
+
+DEFAULT_FRAGMENTS = fragments(4)
 
 _RECIPE = 1
 """Part of every key: raise it when a change here makes old entries wrong."""

@@ -19,7 +19,14 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from harness.build.cache import Cache
-from harness.errors import GuestError, GuestHung, GuestPanicked, GuestStopped, UserError
+from harness.errors import (
+    GuestError,
+    GuestHung,
+    GuestPanicked,
+    GuestStopped,
+    InfrastructureError,
+    UserError,
+)
 from harness.jobs import pool
 from harness.model import (
     BuiltKernel,
@@ -32,11 +39,13 @@ from harness.model import (
     WorkloadRun,
 )
 from harness.oracle import guest as oracle
+from harness.oracle import setup as machine
 from harness.oracle import sva
+from harness.vm import command
 from harness.vm.machine import Guest, GuestSpec
 
 RECORD_ROOM = "records"
-RECORD_RECIPE = "2"
+RECORD_RECIPE = "3"
 """Raised when what a record holds, or how a guest is driven, changes."""
 
 MAX_BOOTS = 4
@@ -56,7 +65,7 @@ class GuestJob:
 
     @property
     def name(self) -> str:
-        return f"{self.variant}/{self.setup.name}" + ("" if self.setup.iotlb else "-iotlb-off")
+        return f"{self.variant}/{self.setup.name}"
 
 
 class GuestRunner:
@@ -156,8 +165,7 @@ def _parts(where: Path) -> list[tuple[RawGuest, list[str]]]:
     found = []
     for logs in sorted(where.glob("boot-*")):
         raw = _RAW.validate_json((logs / "guest.json").read_bytes())
-        console = (logs / "console.log").read_text(encoding="utf-8", errors="replace").splitlines()
-        found.append((raw, console))
+        found.append((raw, _console(logs)))
     return found
 
 
@@ -173,6 +181,7 @@ def _one_boot(
         with guest:
             boot_seconds = time.monotonic() - started
             _check_sva(guest, job, logs)
+            _check_setup(guest, job.setup, logs)
             for path in paths:
                 run = _run_workload(guest, path, job.setup)
                 runs.append(run)
@@ -239,12 +248,26 @@ def _check_sva(guest: Guest, job: GuestJob, logs: Path) -> None:
     found = guest.run(["test", "-c", "/dev/sva_testdev"])
     if found.status == 0:
         return
-    console = (logs / "console.log").read_text(encoding="utf-8", errors="replace").splitlines()
-    why = sva.diagnose(console, job.built.config.read_text(encoding="utf-8"), job.setup)
+    why = sva.diagnose(_console(logs), job.built.config.read_text(encoding="utf-8"), job.setup)
     kernel = job.built.kernel
     raise UserError(
         f"{job.variant} kernel {kernel.version} ({kernel.name}) offers no SVA on {job.setup.name}: {why}"
     )
+
+
+def _check_setup(guest: Guest, setup: Setup, logs: Path) -> None:
+    """InfrastructureError when QEMU or the guest shows another machine than was asked for."""
+    wanted = command.smmu(setup)
+    found = machine.outside(setup, wanted, guest.smmu(wanted), guest.cpu_type())
+    found += machine.inside(setup, _console(logs))
+    if found:
+        raise InfrastructureError(
+            f"setup {setup.name}: the machine is not what was asked for: {found[0]}", detail="\n".join(found)
+        )
+
+
+def _console(logs: Path) -> list[str]:
+    return (logs / "console.log").read_text(encoding="utf-8", errors="replace").splitlines()
 
 
 def _copy(source: Path, target: Path) -> None:

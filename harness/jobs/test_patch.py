@@ -11,17 +11,15 @@ from pathlib import Path
 
 from harness import layout
 from harness.errors import ExitStatus, UserError
+from harness.jobs import controls
 from harness.jobs.base import base_of
 from harness.jobs.guests import GuestJob, GuestRunner
 from harness.jobs.results import RunFolder
 from harness.jobs.workshop import Workshop
-from harness.model import BuiltKernel, GuestRecord, Kernel, Outcome, Run, Series, Setup, Workload
+from harness.model import CONTROLS, BuiltKernel, GuestRecord, Kernel, Run, Series, Setup, Workload
 from harness.oracle import verdict
 from harness.sources import catalogue
 from harness.sources.patch_input import Given
-
-CONTROL = "base-iotlb-off"
-"""The base kernel on an SMMU that caches nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +64,9 @@ def _run(request: Request, shop: Workshop, given: Given) -> tuple[Run, Path]:
     chosen = base_of(given, shop, asked=request.kernel, tree=request.tree)
     kernel = chosen.kernel
     emulator, image = shop.emulator, shop.guest_image
-    base = shop.variant(kernel)
-    patched = shop.variant(kernel, series) if series.patches else None
+    page = page_size(setups)
+    base = shop.variant(kernel, page_kib=page)
+    patched = shop.variant(kernel, series, page_kib=page) if series.patches else None
 
     folder = RunFolder(request.results, series.title or f"kernel {kernel.version}")
     with folder.open() as where:
@@ -115,32 +114,13 @@ def _guests(
         step.worked = runner.ran > 0
         step.note = f"{runner.ran} run, {len(jobs) - runner.ran} from the cache"
     _check_boots(records, base)
-    controls = _control_jobs(records, base, setups, workloads)
-    if controls:
-        with shop.progress.step("controls", like=f"controls {len(controls)}") as step:
+    again = controls.jobs(records, base, setups, workloads)
+    if again:
+        with shop.progress.step("controls", like=f"controls {len(again)}") as step:
             already = runner.ran
-            records += runner.run(controls, where, at_once=request.guests_at_once, on_done=step.update)
+            records += runner.run(again, where, at_once=request.guests_at_once, on_done=step.update)
             step.worked = runner.ran > already
     return records
-
-
-def _control_jobs(
-    records: Sequence[GuestRecord], base: BuiltKernel, setups: Sequence[Setup], workloads: Sequence[Workload]
-) -> list[GuestJob]:
-    """A guest with the IOTLB off for each setup in which the base loops, with the paths that do."""
-    jobs = []
-    for setup in setups:
-        looping = {
-            r.path
-            for rec in records
-            if rec.variant == "base" and rec.setup == setup.name
-            for r in rec.results
-            if r.outcome in (Outcome.LOOP, Outcome.STALE)
-        }
-        chosen = tuple(w for w in workloads if w.path in looping)
-        if chosen:
-            jobs.append(GuestJob(CONTROL, base, replace(setup, iotlb=False), chosen))
-    return jobs
 
 
 def _check_boots(records: Sequence[GuestRecord], base: BuiltKernel) -> None:
@@ -159,14 +139,17 @@ def _judge(run: Run) -> Run:
     base = [r for r in run.records if r.variant == "base"]
     judged = "base" if run.patched is None else "patched"
     run = replace(run, notes=run.notes + verdict.audit_notes(r for r in run.records if r.variant == judged))
+    again = [r for r in run.records if r.variant in CONTROLS]
     if run.patched is not None:
         patched = [r for r in run.records if r.variant == "patched"]
-        controls = [r for r in run.records if r.variant == CONTROL]
-        judgement = verdict.judge(base, patched, controls=controls)
+        judgement = verdict.judge(base, patched, controls=again)
         status = verdict.STATUS[judgement.verdict]
         return replace(run, judgement=judgement, status=int(status), summary=judgement.reason)
     status, summary = _affected(base)
-    return replace(run, status=int(status), summary=summary)
+    faults, notes = verdict.controls_of(base, again)
+    if faults:
+        status, summary = ExitStatus.UNDECIDED, "control failed: " + "; ".join(faults)
+    return replace(run, status=int(status), summary=summary, notes=(*run.notes, *notes))
 
 
 def _affected(records: Sequence[GuestRecord]) -> tuple[ExitStatus, str]:
@@ -180,6 +163,15 @@ def _affected(records: Sequence[GuestRecord]) -> tuple[ExitStatus, str]:
     if undecided:
         return ExitStatus.UNDECIDED, "undecided: " + ", ".join(undecided)
     return ExitStatus.FIXES, f"not affected: all {len(results)} pass"
+
+
+def page_size(setups: Sequence[Setup]) -> int:
+    """The one page size of all setups, KiB: it is the kernel's, and a run has one base."""
+    sizes = {setup.page_kib for setup in setups}
+    if len(sizes) > 1:
+        names = ", ".join(f"{s.name} ({s.page_kib}K)" for s in setups)
+        raise UserError(f"setups of several page sizes: {names}; run them one page size at a time")
+    return sizes.pop()
 
 
 def _command(request: Request, kernel: Kernel, series: Series) -> tuple[str, ...]:

@@ -101,10 +101,11 @@ class Workshop:
             step.note = found.origin
         return found
 
-    def variant(self, base: Kernel, series: Series | None = None) -> BuiltKernel:
-        """The kernel built with ``series`` on top."""
+    def variant(self, base: Kernel, series: Series | None = None, *, page_kib: int = 4) -> BuiltKernel:
+        """The kernel built with ``series`` on top, for pages of ``page_kib`` KiB."""
         series = series or Series()
-        what = f"{'patched' if series.patches else 'base'} kernel {base.version}"
+        pages = "" if page_kib == 4 else f", {page_kib}K pages"
+        what = f"{'patched' if series.patches else 'base'} kernel {base.version}{pages}"
         with self.progress.step(what) as step:
             built = kernel.build(
                 base,
@@ -113,6 +114,7 @@ class Workshop:
                 sandbox=self.sandbox,
                 jobs=self.cores,
                 on_output=_counting(step),
+                fragments=kernel.fragments(page_kib),
             )
             step.note = f"{built.objects} objects" + ("" if step.worked else ", from the cache")
         return built

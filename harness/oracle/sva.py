@@ -31,7 +31,7 @@ def diagnose(console: Iterable[str], config: str, setup: Setup) -> str:
         return f"its configuration lacks {', '.join(missing)}"
     if not setup.ssidsize:
         return "the SMMU has no substreams (SSIDSIZE is 0)"
-    if not setup.stall:
+    if setup.stall == "off":
         return "the SMMU does not stall faulting accesses (stall=off), and there is no PRI"
     parange = PARANGE.get(setup.cpu)
     if parange is not None and setup.oas < parange:

@@ -11,7 +11,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from harness.errors import ExitStatus
-from harness.model import Change, Comparison, GuestRecord, Judgement, Outcome, PathResult, Splat, Verdict
+from harness.model import (
+    CONTROLS,
+    IOTLB_OFF,
+    Change,
+    Comparison,
+    GuestRecord,
+    Judgement,
+    Outcome,
+    PathResult,
+    Splat,
+    Verdict,
+)
 
 STATUS: Mapping[Verdict, ExitStatus] = {
     Verdict.FIXES: ExitStatus.FIXES,
@@ -67,14 +78,13 @@ def judge(
 ) -> Judgement:
     """The verdict on a patch.
 
-    ``controls`` are the base kernel's guests on an SMMU that caches nothing: a path that loops there as well
-    loops for another reason than a missing invalidation, and a control that could not be run leaves the
-    verdict open.
+    ``controls`` are the base kernel's guests on other machines: :func:`controls_of`. A control that failed
+    leaves the verdict open.
     """
     pairs = compare(base, patched)
     by_change = {c: [p for p in pairs if p.change is c] for c in Change}
     new_logs = _new_splats(_outside(base), _outside(patched))
-    control_faults, notes = _controls(pairs, controls)
+    control_faults, notes = controls_of(base, controls)
     notes += [f"new in the kernel log, outside any path: {s.title}" for s in new_logs]
 
     verdict, reason = _decide(pairs, by_change, new_logs)
@@ -104,25 +114,31 @@ def _decide(
     return Verdict.BASE_UNAFFECTED, "no path loops or goes stale on the base"
 
 
-def _controls(pairs: Sequence[Comparison], controls: Sequence[GuestRecord]) -> tuple[list[str], list[str]]:
-    """Faults of the controls, and notes on loops that are not for want of an invalidation."""
+def controls_of(base: Sequence[GuestRecord], again: Sequence[GuestRecord]) -> tuple[list[str], list[str]]:
+    """Faults of the controls, and notes on loops that are not for want of an invalidation.
+
+    ``again`` are the base's guests on other machines (model.CONTROLS), with the paths that loop on ``base``. A
+    path that loops with the IOTLB off does so for another reason: then its other controls say nothing.
+    """
     faults: list[str] = []
     notes: list[str] = []
-    looping = {(c.path, c.setup) for c in pairs if c.base.outcome in _MENDABLE}
-    for record in controls:
-        seen = {r.path: r for r in record.results}
-        for path, setup in sorted(looping):
-            if setup != record.setup:
-                continue
-            result = seen.get(path)
-            if result is None or result.outcome in (Outcome.ERROR, Outcome.SKIP, Outcome.HANG):
-                why = result.reason if result else "not run"
-                faults.append(f"{path} on {setup} with the IOTLB off: {why}")
-            elif result.outcome in _MENDABLE:
-                notes.append(
-                    f"{path} on {setup} loops with the IOTLB off as well: the page table itself denies the "
-                    "access, this is not a missing invalidation"
-                )
+    looping = [(r.path, rec.setup) for rec in base for r in rec.results if r.outcome in _MENDABLE]
+    seen = {(rec.variant, rec.setup, r.path): r for rec in again for r in rec.results}
+    for path, setup in sorted(looping):
+        uncached = seen.get((IOTLB_OFF, setup, path))
+        denied = uncached is not None and uncached.outcome in _MENDABLE
+        if denied:
+            notes.append(
+                f"{path} on {setup} loops with the IOTLB off as well: the page table itself denies the "
+                "access, this is not a missing invalidation"
+            )
+        for variant in {rec.variant: None for rec in again if rec.setup == setup}:
+            result = seen.get((variant, setup, path))
+            if result is None or result.outcome.undecided or result.outcome is Outcome.HANG:
+                why = f"{result.outcome}: {result.reason}" if result else "not run"
+                faults.append(f"{path} on {setup} {CONTROLS[variant]}: {why}")
+            elif result.outcome in _MENDABLE and not denied:
+                faults.append(f"{path} on {setup} {CONTROLS[variant]}: {result.outcome} as without")
     return faults, notes
 
 

@@ -6,10 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.model import Setup
 from harness.vm.spec import GuestSpec
-
-IOTLB_ENTRIES = 1 << 16
-"""Far more than a workload touches: an eviction would heal a loop in silence (emulator.md)."""
 
 # Panics and power-offs leave QEMU there to be asked; panic=none lets the guest finish printing its trace.
 _ACTIONS = "reboot=shutdown,shutdown=pause,panic=none"
@@ -56,16 +54,12 @@ def machine(spec: GuestSpec, initramfs: Path) -> list[str]:
     """The part of argv that is the machine itself, without what ties it to the harness."""
     setup = spec.setup
     kvm = setup.accel == "kvm"
-    entries = IOTLB_ENTRIES if setup.iotlb else 0
     return [
         *("-machine", f"virt,iommu=smmuv3,gic-version={'host' if kvm else '3'}"),
         *("-accel", "kvm" if kvm else "tcg,thread=multi"),
         *("-cpu", "host" if kvm else setup.cpu),
         *("-smp", str(setup.cpus), "-m", f"{setup.memory_mib}M"),
-        *_global("arm-smmuv3", "ssidsize", setup.ssidsize),
-        *_global("arm-smmuv3", "stall", "on" if setup.stall else "off"),
-        *_global("arm-smmuv3", "oas", setup.oas),
-        *_global("arm-smmuv3", "iotlb-size", entries),
+        *(word for name, value in smmu(setup).items() for word in _global("arm-smmuv3", name, value)),
         *("-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:22"),
         *("-device", "virtio-net-pci,netdev=net,addr=1.0,romfile="),
         *("-device", "sva-testdev,addr=2.0"),
@@ -77,6 +71,18 @@ def machine(spec: GuestSpec, initramfs: Path) -> list[str]:
         *("-kernel", str(spec.kernel), "-initrd", str(initramfs)),
         *("-append", " ".join([*_APPEND, *spec.append])),
     ]
+
+
+def smmu(setup: Setup) -> dict[str, int | str]:
+    """Properties of the SMMU by name, as they are asked for and as QOM must show them."""
+    return {
+        "ssidsize": setup.ssidsize,
+        "stall": setup.stall,
+        "oas": setup.oas,
+        "iotlb-size": setup.iotlb,
+        "httu": setup.httu,
+        "btm": setup.btm,
+    }
 
 
 def _global(driver: str, name: str, value: object) -> tuple[str, str]:

@@ -16,7 +16,7 @@ import shlex
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
@@ -140,8 +140,16 @@ class Guest:
 
     def counters(self) -> dict[str, int]:
         """All of the SMMU's counters, in one QMP read; also after :meth:`power_off`."""
-        arguments = {"path": SMMU, "property": "stats"}
-        return flatten(self._qmp.execute("qom-get", arguments, deadline=self.spec.deadlines.qmp))
+        return flatten(self._get(SMMU, "stats"))
+
+    def smmu(self, names: Iterable[str]) -> dict[str, object]:
+        """QOM properties of the SMMU."""
+        return {name: self._get(SMMU, name) for name in names}
+
+    def cpu_type(self) -> str:
+        """QOM type of the first virtual CPU."""
+        cpus = self._qmp.execute("query-cpus-fast", deadline=self.spec.deadlines.qmp)
+        return str(self._get(str(cpus[0]["qom-path"]), "type"))
 
     def tail(self, lines: int = _TAIL_LINES) -> str:
         """The console's last lines."""
@@ -167,6 +175,10 @@ class Guest:
             attempt.result()
             raise GuestError(f"`poweroff -f` failed in the guest: {attempt.value.stderr.strip()}")
         self._end = End.POWEROFF
+
+    def _get(self, path: str, name: str) -> Any:
+        arguments = {"path": path, "property": name}
+        return self._qmp.execute("qom-get", arguments, deadline=self.spec.deadlines.qmp)
 
     def _start(self) -> None:
         """Start QEMU and the threads that listen to it; return when it answers on QMP."""

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ExitStatus, UserError
+from harness.jobs import controls
 from harness.jobs import test_patch as job
-from harness.model import GuestRecord, Outcome, PathResult, Series, Setup, Splat, Workload
+from harness.model import BuiltKernel, GuestRecord, Outcome, PathResult, Series, Setup, Splat, Workload
 from harness.oracle import sva
 from tests.unit.runs import built
 
@@ -59,16 +60,45 @@ def test_a_patched_kernel_that_does_not_boot_is_judged(tmp_path: Path) -> None:
     job._check_boots([record("cortex-a57", "PASS", "PASS", "PASS"), dead], built(Series(), tmp_path))
 
 
-def test_controls_are_for_what_loops_on_the_base_with_the_iotlb_off(tmp_path: Path) -> None:
+@pytest.fixture
+def base(tmp_path: Path) -> BuiltKernel:
+    """A base kernel with a source tree of its own."""
+    made = built(Series(), tmp_path)
+    return replace(made, kernel=replace(made.kernel, tree=tmp_path))
+
+
+def share_asids(tree: Path, text: str) -> None:
+    source = tree / "drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3-sva.c"
+    source.parent.mkdir(parents=True)
+    source.write_text(text)
+
+
+def test_controls_are_for_what_loops_on_the_base(base: BuiltKernel) -> None:
+    share_asids(base.kernel.tree, "static struct x *\narm_smmu_share_asid(struct mm_struct *mm, u16 asid)\n")
     records = [
         record("cortex-a57", "LOOP", "STALE", "PASS"),
         record("cortex-a76", "PASS", "PASS", "PASS"),
         record("cortex-a76", "LOOP", "LOOP", "LOOP", variant="patched"),
     ]
-    (control,) = job._control_jobs(records, built(Series(), tmp_path), SETUPS, WORKLOADS)
-    assert (control.setup.name, control.setup.iotlb) == ("cortex-a57", False)
-    assert [w.path for w in control.workloads] == ["anon-reuse", "thp-reuse"]
-    assert control.name != job.GuestJob("base", control.built, SETUPS[0], WORKLOADS).name
+    off, btm = controls.jobs(records, base, SETUPS, WORKLOADS)
+    assert (off.name, off.setup.iotlb, off.setup.btm) == ("base-iotlb-off/cortex-a57", 0, "off")
+    assert (btm.name, btm.setup.iotlb, btm.setup.btm) == ("base-btm/cortex-a57", 65536, "force")
+    for control in (off, btm):
+        assert [w.path for w in control.workloads] == ["anon-reuse", "thp-reuse"]
+
+
+@pytest.mark.parametrize("text", ["no such function", None])
+def test_btm_is_no_control_where_the_smmu_has_asids_of_its_own(base: BuiltKernel, text: str | None) -> None:
+    if text is not None:
+        share_asids(base.kernel.tree, text)
+    (off,) = controls.jobs([record("cortex-a57", "LOOP", "PASS", "PASS")], base, SETUPS, WORKLOADS)
+    assert off.setup.iotlb == 0
+
+
+def test_one_run_has_one_page_size() -> None:
+    assert job.page_size(SETUPS) == 4
+    with pytest.raises(UserError, match=r"cortex-a57 \(4K\), big \(64K\); run them one"):
+        job.page_size([SETUPS[0], Setup("big", "cortex-a57", page_kib=64)])
 
 
 CONFIG = "\n".join(
@@ -82,7 +112,7 @@ PROBED = "[    3.2] arm-smmu-v3 9050000.smmuv3: ias 44-bit, oas 44-bit (features
     [
         ([PROBED], CONFIG.replace("CONFIG_ARM_SMMU_V3_SVA=y", ""), SETUPS[0], "CONFIG_ARM_SMMU_V3_SVA"),
         ([PROBED], CONFIG, replace(SETUPS[0], ssidsize=0), "SSIDSIZE"),
-        ([PROBED], CONFIG, replace(SETUPS[0], stall=False), "stall=off"),
+        ([PROBED], CONFIG, replace(SETUPS[0], stall="off"), "stall=off"),
         ([PROBED], CONFIG, replace(SETUPS[0], oas=40), "PARange"),
         ([], CONFIG, SETUPS[0], "did not probe"),
         ([PROBED, "[ 4.0] sva_testdev 0000:00:02.0: no PASID"], CONFIG, SETUPS[0], "no PASID"),

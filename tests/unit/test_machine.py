@@ -50,14 +50,18 @@ def test_setup_becomes_the_machine() -> None:
         "arm-smmuv3.ssidsize=12",
         "arm-smmuv3.stall=on",
         "arm-smmuv3.oas=48",
-        f"arm-smmuv3.iotlb-size={command.IOTLB_ENTRIES}",
+        "arm-smmuv3.iotlb-size=65536",
+        "arm-smmuv3.httu=none",
+        "arm-smmuv3.btm=off",
     }
 
 
 def test_control_without_iotlb_caches_nothing() -> None:
-    words = argv(replace(SPEC, setup=replace(SPEC.setup, iotlb=False, stall=False)))
+    words = argv(replace(SPEC, setup=replace(SPEC.setup, iotlb=0, stall="off", btm="force", httu="dirty")))
     assert "arm-smmuv3.iotlb-size=0" in values(words, "-global")
     assert "arm-smmuv3.stall=off" in values(words, "-global")
+    assert "arm-smmuv3.btm=force" in values(words, "-global")
+    assert "arm-smmuv3.httu=dirty" in values(words, "-global")
 
 
 def test_guest_is_locked_in() -> None:

@@ -24,7 +24,7 @@ def record(variant: str, **outcomes: str) -> GuestRecord:
 
 
 def judged(base: dict[str, str], patched: dict[str, str], **kwargs: dict[str, str]) -> Judgement:
-    controls = [record("control", **kwargs["control"])] if "control" in kwargs else []
+    controls = [record(f"base-{name.replace('_', '-')}", **outcomes) for name, outcomes in kwargs.items()]
     return verdict.judge([record("base", **base)], [record("patched", **patched)], controls=controls)
 
 
@@ -118,20 +118,34 @@ def test_a_splat_that_the_base_shows_as_well_is_not_worse() -> None:
     assert got.verdict is Verdict.FIXES
 
 
-def test_a_control_that_did_not_run_leaves_it_open() -> None:
-    got = judged({"a": "LOOP"}, {"a": "PASS"}, control={"a": "ERROR"})
+@pytest.mark.parametrize("outcome", ["ERROR", "SKIP", "INVALID", "HANG"])
+@pytest.mark.parametrize("name", ["iotlb_off", "btm"])
+def test_a_control_that_says_nothing_leaves_it_open(name: str, outcome: str) -> None:
+    got = judged({"a": "LOOP"}, {"a": "PASS"}, **{name: {"a": outcome}})
     assert got.verdict is Verdict.INCONCLUSIVE
-    assert "IOTLB off" in got.reason
+    assert got.reason.startswith(f"control failed: a on {SETUP} with ")
 
 
-def test_a_loop_with_the_iotlb_off_is_told_apart() -> None:
-    got = judged({"a": "LOOP"}, {"a": "PASS"}, control={"a": "LOOP"})
+def test_a_control_that_was_not_run_leaves_it_open() -> None:
+    got = judged({"a": "LOOP", "b": "LOOP"}, {"a": "PASS", "b": "PASS"}, iotlb_off={"a": "PASS"})
+    assert got.verdict is Verdict.INCONCLUSIVE
+    assert "b on cortex-a57 with the IOTLB off: not run" in got.reason
+
+
+def test_a_loop_without_an_iotlb_is_another_bug() -> None:
+    got = judged({"a": "LOOP"}, {"a": "PASS"}, iotlb_off={"a": "LOOP"}, btm={"a": "LOOP"})
     assert got.verdict is Verdict.FIXES
-    assert any("page table itself" in note for note in got.notes)
+    assert "not a missing invalidation" in got.notes[0]
 
 
-def test_a_clean_control_says_nothing() -> None:
-    got = judged({"a": "LOOP"}, {"a": "PASS"}, control={"a": "INVALID"})
+def test_a_loop_that_no_broadcast_ends_is_a_failed_control() -> None:
+    got = judged({"a": "LOOP"}, {"a": "PASS"}, iotlb_off={"a": "PASS"}, btm={"a": "LOOP"})
+    assert got.verdict is Verdict.INCONCLUSIVE
+    assert got.reason == f"control failed: a on {SETUP} with BTM: LOOP as without"
+
+
+def test_clean_controls_say_nothing() -> None:
+    got = judged({"a": "LOOP"}, {"a": "PASS"}, iotlb_off={"a": "PASS"}, btm={"a": "PASS"})
     assert (got.verdict, got.notes) == (Verdict.FIXES, ())
 
 

@@ -64,7 +64,7 @@ def test_module_of_the_variant_is_loaded_and_the_device_there(spec: GuestSpec, t
 
 
 def test_counters_follow_the_setup(spec: GuestSpec, tmp_path: Path) -> None:
-    with Guest(replace(spec, setup=replace(SETUP, iotlb=False)), tmp_path) as guest:
+    with Guest(replace(spec, setup=replace(SETUP, iotlb=0)), tmp_path) as guest:
         counters = guest.counters()
     assert counters["iotlb-size"] == 0
     assert (counters["iotlb-entries"], counters["iotlb-hits"]) == (0, 0)

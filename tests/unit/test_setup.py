@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Setups: which there are, how one is changed on the command line, and whether a machine is what was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UserError
+from harness.layout import project
+from harness.model import Setup
+from harness.oracle import setup as oracle
+from harness.sources import catalogue
+from harness.vm import command
+
+FILE = project().root / "setups.yaml"
+A57 = Setup("cortex-a57", "cortex-a57")
+
+IDR0, IDR1, IDR5 = 0x00080116, 16 << 6, 0x74
+"""STALL_MODEL 0b00, HTTU 0, BTM 0; SSIDSIZE 16; OAS 44 bits."""
+
+
+def console(
+    *,
+    idr0: int = IDR0,
+    idr1: int = IDR1,
+    idr5: int = IDR5,
+    mmfr1: int = 0,
+    page: int = 4096,
+    features: int = 0x20800,
+) -> list[str]:
+    return [
+        f"[    1.3] arm-smmu-v3 9050000.smmuv3: ias 44-bit, oas 44-bit (features {features:#010x})",
+        f"[    1.9] sva_testdev 0000:00:02.0: SMMU IDR0 {idr0:#x} IDR1 {idr1:#x} IDR5 {idr5:#x}, "
+        f"CPU ID_AA64MMFR1 {mmfr1:#x}, page size {page}",
+    ]
+
+
+def test_a_setup_is_changed_by_name() -> None:
+    (setup,) = catalogue.setups(FILE, "cortex-a76+httu=dirty+iotlb=64+page_kib=16+stall=force")
+    assert setup == Setup(
+        "cortex-a76+httu=dirty+iotlb=64+page_kib=16+stall=force",
+        "cortex-a76",
+        httu="dirty",
+        iotlb=64,
+        page_kib=16,
+        stall="force",
+        hw_dirty=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("cortex-a75", "unknown setup 'cortex-a75'"),
+        ("cortex-a57+htu=dirty", "no field 'htu'.*httu"),
+        ("cortex-a57+httu", "httu"),
+        ("cortex-a57+httu=yes", "httu=yes: Input should be 'none', 'access' or 'dirty'"),
+        ("cortex-a57+iotlb=-1", "iotlb=-1"),
+        ("cortex-a57+ssidsize=21", "ssidsize=21"),
+        ("cortex-a57+page_kib=8", "page_kib=8"),
+    ],
+)
+def test_a_change_that_cannot_be_is_named(name: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        catalogue.setups(FILE, name)
+
+
+def test_on_and_off_of_yaml_are_words(tmp_path: Path) -> None:
+    file = tmp_path / "setups.yaml"
+    rows = "".join(f"  {n}: {{cpu: x, hw_dirty: false, stall: {n}, btm: {n}}}\n" for n in ("on", "off", "force"))
+    file.write_text(
+        f"default: ['on', 'off', force]\nsetups:\n{rows}".replace("  on:", "  'on':").replace("  off:", "  'off':")
+    )
+    assert [(s.stall, s.btm) for s in catalogue.setups(file)] == [(w, w) for w in ("on", "off", "force")]
+
+
+def test_the_machine_that_was_asked_for() -> None:
+    assert oracle.inside(A57, console()) == []
+    wanted = command.smmu(A57)
+    assert oracle.outside(A57, wanted, {**wanted, "stall": True}, "cortex-a57-arm-cpu") == []
+
+
+@pytest.mark.parametrize("name", sorted(command.smmu(A57)))
+def test_each_property_is_looked_at_from_outside(name: str) -> None:
+    wanted = command.smmu(A57)
+    (found,) = oracle.outside(A57, wanted, {**wanted, name: 7}, "cortex-a57-arm-cpu")
+    assert name in found
+    (found,) = oracle.outside(A57, wanted, {k: v for k, v in wanted.items() if k != name}, "cortex-a57-arm-cpu")
+    assert name in found
+
+
+def test_another_cpu_is_noticed() -> None:
+    wanted = command.smmu(A57)
+    (found,) = oracle.outside(A57, wanted, wanted, "cortex-a76-arm-cpu")
+    assert "cortex-a76-arm-cpu" in found
+
+
+@pytest.mark.parametrize(
+    ("setup", "what"),
+    [
+        ({"stall": "force"}, "STALL_MODEL"),
+        ({"httu": "access"}, "HTTU"),
+        ({"btm": "force"}, "BTM"),
+        ({"ssidsize": 8}, "SSIDSIZE"),
+        ({"page_kib": 16}, "page size"),
+        ({"hw_dirty": True}, "hardware dirty bit"),
+    ],
+)
+def test_each_feature_is_looked_at_from_inside(setup: dict[str, object], what: str) -> None:
+    (found,) = oracle.inside(replace(A57, **setup), console())  # type: ignore[arg-type]
+    assert what in found
+
+
+def test_output_size_is_looked_at_in_the_register_and_in_what_linux_says() -> None:
+    found = oracle.inside(replace(A57, oas=48), console())
+    assert ["IDR5.OAS" in found[0], "Linux's oas" in found[1], len(found)] == [True, True, 2]
+
+
+@pytest.mark.parametrize(("features", "what"), [(0x20000, "use of stalls"), (0x800, "use of SVA")])
+def test_what_linux_makes_of_it_counts(features: int, what: str) -> None:
+    (found,) = oracle.inside(A57, console(features=features))
+    assert what in found
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_silent_guest_is_no_proof(number: int) -> None:
+    assert "did not say" in oracle.inside(A57, [console()[number]])[0]
