@@ -2,7 +2,7 @@
 # Every target sets up what it needs; `faultloop` itself gives the exit statuses of README.md, make only 0 or 2.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test-patch run shell doctor workloads check test test-unit test-emulator test-vm test-long bench format differential mutants fuzz
+.PHONY: help setup test-patch run reply shell doctor workloads check test test-unit test-emulator test-vm test-long bench format differential mutants fuzz
 
 FAULTLOOP := ./faultloop
 
@@ -17,6 +17,7 @@ help:
 	@echo '                PATCH: file, folder, mbox, saved thread, Message-ID, link, git:RANGE [TREE=...]; VERSION=2'
 	@echo 'make run        [KERNEL=6.1|6.12|newest|path]                       is my kernel affected?'
 	@echo 'make shell      [KERNEL=...] [PATCH=file]                           log in to a guest with the device'
+	@echo 'make reply      [RUN=results/...]                                  a run as text for the mailing list'
 	@echo 'make workloads                                                     which paths there are'
 	@echo 'make doctor                                                        what is missing on this host'
 	@echo 'make test       all tests that fit into an hour on a new machine; make test-long: the rest'
@@ -37,6 +38,9 @@ run:
 shell:
 	@$(FAULTLOOP) shell $(call option,KERNEL,--kernel) $(call option,PATCH,--patch) $(call option,SETUP,--setup) \
 		$(call option,ACCEL,--accel)
+
+reply:
+	@$(FAULTLOOP) reply $(if $(RUN),$(call quote,$(RUN)))
 
 workloads doctor:
 	@$(FAULTLOOP) $@

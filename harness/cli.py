@@ -124,6 +124,16 @@ def shell(
     raise typer.Exit(job(_workshop(), kernel=kernel, patches=tuple(patch), setup=setup, accel=_accel(accel)))
 
 
+@app.command("reply")
+def reply(
+    run: Annotated[Path | None, typer.Argument(help="Folder of a run; the last one when it is left out.")] = None,
+) -> None:
+    """Print a run as plain text for a mail to the list; signing it is left to you."""
+    from harness.jobs.reply import reply as job
+
+    sys.stdout.write(job(run or _results() / "latest"))
+
+
 @app.command("workloads")
 def workloads() -> None:
     """List the paths: name, what it does, the kernel functions it is about."""
