@@ -2,7 +2,7 @@
 # Every target sets up what it needs; `faultloop` itself gives the exit statuses of README.md, make only 0 or 2.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test-patch run reply shell doctor workloads check test test-unit test-emulator test-vm test-long bench format differential mutants fuzz
+.PHONY: help setup test-patch run compare reply shell doctor workloads check test test-unit test-emulator test-vm test-long bench format differential mutants fuzz
 
 FAULTLOOP := ./faultloop
 
@@ -17,6 +17,7 @@ help:
 	@echo '                PATCH: file, folder, mbox, saved thread, Message-ID, link, git:RANGE [TREE=...]; VERSION=2'
 	@echo 'make run        [KERNEL=6.1|6.12|newest|path]                       is my kernel affected?'
 	@echo 'make shell      [KERNEL=...] [PATCH=file]                           log in to a guest with the device'
+	@echo 'make compare    PATCHES="a b c" [BASE=...]                          several patches for the same thing, in one table'
 	@echo 'make reply      [RUN=results/...]                                  a run as text for the mailing list'
 	@echo 'make workloads                                                     which paths there are'
 	@echo 'make doctor                                                        what is missing on this host'
@@ -38,6 +39,10 @@ run:
 shell:
 	@$(FAULTLOOP) shell $(call option,KERNEL,--kernel) $(call option,PATCH,--patch) $(call option,SETUP,--setup) \
 		$(call option,ACCEL,--accel)
+
+compare:
+	@$(if $(PATCHES),,echo 'make compare: name patches: make compare PATCHES="a b"' >&2; exit 2;) \
+	$(FAULTLOOP) compare $(foreach p,$(PATCHES),$(call quote,$(p))) $(call option,BASE,--base) $(common)
 
 reply:
 	@$(FAULTLOOP) reply $(if $(RUN),$(call quote,$(RUN)))

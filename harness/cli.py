@@ -93,6 +93,43 @@ def test_range(
     test_patch(named, base, None, tree, setup, workloads, accel, fresh, as_json)
 
 
+@app.command("compare")
+def compare(
+    patches: Annotated[list[str], typer.Argument(help="Two to nine patches, each as for test-patch.")],
+    base: KernelName = "",
+    tree: Tree = "",
+    setup: Setups = "",
+    workloads: Workloads = "",
+    accel: Accel = "tcg",
+    fresh: Fresh = False,
+    as_json: Json = False,
+) -> None:
+    """Compare patches for the same thing, on one base. Status 0 when all could be judged, 3 when one could not."""
+    from harness.jobs.compare import compare as job
+    from harness.jobs.test_patch import Request
+    from harness.model import Verdict
+    from harness.report import compare as report
+    from harness.report import document
+
+    request = Request(
+        kernel=base,
+        tree=tree,
+        setups=setup,
+        workloads=workloads,
+        accel=_accel(accel),
+        fresh=fresh,
+        results=_results(),
+    )
+    runs = [run for run, _ in job(request, patches, _workshop())]
+    if as_json:
+        sys.stdout.write(document.dump_all(runs))
+    else:
+        report.show(runs, sys.stdout)
+    sys.stdout.flush()
+    undecided = any(run.judgement is None or run.judgement.verdict is Verdict.INCONCLUSIVE for run in runs)
+    raise typer.Exit(ExitStatus.UNDECIDED if undecided else ExitStatus.FIXES)
+
+
 @app.command("run")
 def run(
     kernel: KernelName = "",

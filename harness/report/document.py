@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -44,6 +44,11 @@ def document(run: Run) -> dict[str, Any]:
 def dump(run: Run) -> str:
     """``document()`` as text."""
     return json.dumps(document(run), indent=1, ensure_ascii=True) + "\n"
+
+
+def dump_all(runs: Sequence[Run]) -> str:
+    """The documents of several runs, as one list."""
+    return json.dumps([document(run) for run in runs], indent=1, ensure_ascii=True) + "\n"
 
 
 def _single(run: Run) -> list[dict[str, Any]]:

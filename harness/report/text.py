@@ -16,7 +16,7 @@ from rich.text import Text
 from harness.model import Change, Comparison, Outcome, PathResult, Run, Verdict
 from harness.progress import printable
 
-_STYLE = {
+STYLE = {
     Outcome.PASS: "green",
     Outcome.LOOP: "red",
     Outcome.STALE: "red",
@@ -120,7 +120,7 @@ def _table(*columns: str) -> Table:
 
 
 def _cells(result: PathResult) -> tuple[Text, str, str, str]:
-    outcome = Text(str(result.outcome), style=_STYLE.get(result.outcome, "yellow"))
+    outcome = Text(str(result.outcome), style=STYLE.get(result.outcome, "yellow"))
     if result.outcome in (Outcome.SKIP, Outcome.HANG, Outcome.SPLAT, Outcome.ERROR) and not result.facts:
         return outcome, "-", "-", "-"
     return outcome, str(result.stalls), str(result.tlbi), str(result.notifier_calls)

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Several patches beside each other: rows paths, columns the base and each patch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import StringIO
+from typing import TextIO
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.model import Change, Comparison, Outcome, PathResult, Run
+from harness.progress import printable
+from harness.report.text import STYLE
+
+_COUNTED = (Outcome.PASS, Outcome.LOOP, Outcome.STALE, Outcome.CORRUPT)
+
+
+def show(runs: Sequence[Run], stream: TextIO) -> None:
+    """Print the table; colours only where ``stream`` is a terminal that wants them."""
+    terminal = stream.isatty()
+    console = Console(file=stream, highlight=False, **({} if terminal else {"width": 200, "color_system": None}))  # type: ignore[arg-type]
+    _print(runs, console)
+
+
+def plain(runs: Sequence[Run]) -> str:
+    """The same as text."""
+    stream = StringIO()
+    show(runs, stream)
+    return stream.getvalue()
+
+
+def changed_lines(run: Run) -> tuple[int, int]:
+    """Lines that the series adds and removes."""
+    lines = [line for p in run.series.patches for line in p.diff.splitlines()]
+    added = sum(line.startswith("+") and not line.startswith("+++ ") for line in lines)
+    removed = sum(line.startswith("-") and not line.startswith("--- ") for line in lines)
+    return added, removed
+
+
+def _print(runs: Sequence[Run], console: Console) -> None:
+    letters = [chr(ord("A") + number) for number in range(len(runs))]
+    table = Table(box=SIMPLE, pad_edge=False, collapse_padding=True)
+    for name in ("path", "setup", "base", *letters):
+        table.add_column(name, no_wrap=True)
+    pairs = [_pairs(run) for run in runs]
+    keys = list(dict.fromkeys(key for run in pairs for key in run))
+    for path in dict.fromkeys(path for path, _ in keys):
+        mine = [key for key in keys if key[0] == path]
+        rows = [_row([run.get(key) for run in pairs]) for key in mine]
+        if len(mine) > 1 and all([str(c) for c in row] == [str(c) for c in rows[0]] for row in rows):
+            table.add_row(path, "all", *rows[0])
+            continue
+        for number, (key, row) in enumerate(zip(mine, rows, strict=True)):
+            table.add_row("" if number else path, key[1], *row)
+    table.add_section()
+    table.add_row("verdict", "", "", *(str(run.judgement.verdict) if run.judgement else "" for run in runs))
+    table.add_row("lines changed", "", "", *("+{} -{}".format(*changed_lines(run)) for run in runs))
+    table.add_row("objects rebuilt", "", "", *(str(run.patched.objects) if run.patched else "" for run in runs))
+    table.add_row("kernel notified", "", "", *(_calls(run) for run in runs))
+    console.print(table)
+    console.print("Each outcome with device stalls / TLBI commands at the SMMU / calls of its driver's notifier.")
+    for letter, run in zip(letters, runs, strict=True):
+        console.print(Text(f"{letter}  {printable(run.series.title)}"), soft_wrap=True)
+        console.print(Text(f"   {printable(run.summary)}"), soft_wrap=True)
+    console.print(Text(f"kernel {runs[0].kernel.version}  ({runs[0].kernel.origin})"), soft_wrap=True)
+
+
+def _pairs(run: Run) -> dict[tuple[str, str], Comparison]:
+    return {(c.path, c.setup): c for c in (run.judgement.comparisons if run.judgement else ())}
+
+
+def _row(cells: Sequence[Comparison | None]) -> list[Text | str]:
+    known = [c for c in cells if c is not None]
+    return [_cell(known[0].base), *(_patched(c) if c else "-" for c in cells)]
+
+
+def _patched(c: Comparison) -> Text:
+    text = _cell(c.patched)
+    if c.change is not Change.SAME:
+        text.append(f" {c.change}")
+    return text
+
+
+def _cell(result: PathResult) -> Text:
+    text = Text(str(result.outcome), style=STYLE.get(result.outcome, "yellow"))
+    if result.outcome in _COUNTED:
+        text.append(f" {result.stalls}/{result.tlbi}/{result.notifier_calls}")
+    return text
+
+
+def _calls(run: Run) -> str:
+    """Calls of the notifier over all paths: what the patch costs, beside the base's."""
+    if run.judgement is None:
+        return ""
+    before = sum(c.base.notifier_calls for c in run.judgement.comparisons)
+    after = sum(c.patched.notifier_calls for c in run.judgement.comparisons)
+    return f"{after} ({after - before:+d})"
