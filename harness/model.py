@@ -332,6 +332,16 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
+class Checks:
+    """What was found of a series beside its verdict."""
+
+    warnings: tuple[str, ...] = ()
+    """Compiler warnings that the base does not have."""
+    checkpatch: tuple[str, ...] = ()
+    """Findings of the base tree's ``checkpatch.pl``, errors first."""
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One run of a job, for the report: what went in, what was built, what came out."""
 
@@ -361,3 +371,4 @@ class Run:
     """Why this kernel is the base, and how exactly the patch fits it; empty without a patch."""
     command: tuple[str, ...] = ()
     """The command that repeats the run."""
+    checks: Checks = Checks()

@@ -21,7 +21,9 @@ def compare(request: Request, patches: Sequence[str], shop: Workshop) -> list[tu
     All are read before anything is built: a bad one costs nothing.
     """
     if not LEAST <= len(patches) <= MOST:
-        raise UserError(f"{len(patches)} patches: a comparison has {LEAST} to {MOST}; one alone: faultloop test-patch")
+        raise UserError(
+            f"{len(patches)} patches: a comparison has {LEAST} to {MOST}; one alone: faultloop test-patch"
+        )
     for patch in patches:
         shop.patches([patch], version=request.version, tree=request.tree)
     runs: list[tuple[Run, Path]] = []

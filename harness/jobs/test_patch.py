@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness import layout
+from harness.build import checkpatch
 from harness.errors import ExitStatus, UserError
 from harness.jobs import controls
 from harness.jobs.base import base_of
 from harness.jobs.guests import GuestJob, GuestRunner
 from harness.jobs.results import RunFolder
 from harness.jobs.workshop import Workshop
-from harness.model import CONTROLS, BuiltKernel, GuestRecord, Kernel, Run, Series, Setup, Workload
+from harness.model import CONTROLS, BuiltKernel, Checks, GuestRecord, Kernel, Run, Series, Setup, Workload
 from harness.oracle import verdict
 from harness.sources import catalogue
 from harness.sources.patch_input import Given
@@ -91,9 +92,20 @@ def _run(request: Request, shop: Workshop, given: Given) -> tuple[Run, Path]:
             notes=chosen.notes,
             base_why=chosen.why,
             command=_command(request, kernel, series),
+            checks=_checks(series, base, patched, shop),
         )
         run = replace(_judge(run), seconds=time.monotonic() - clock)
         return run, folder.keep(run)
+
+
+def _checks(series: Series, base: BuiltKernel, patched: BuiltKernel | None, shop: Workshop) -> Checks:
+    """What a reviewer would ask beside the verdict."""
+    if patched is None:
+        return Checks()
+    return Checks(
+        warnings=checkpatch.new_warnings(base.warnings, patched.warnings),
+        checkpatch=checkpatch.check(base.kernel, series, shop.sandbox),
+    )
 
 
 def _guests(

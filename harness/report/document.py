@@ -28,6 +28,7 @@ def document(run: Run) -> dict[str, Any]:
         "summary": run.summary,
         "exit_status": run.status,
         "notes": [*run.notes, *(judgement.notes if judgement else ())],
+        "checks": {"warnings": list(run.checks.warnings), "checkpatch": list(run.checks.checkpatch)},
         "command": list(run.command),
         "patch": _series(run.series),
         "kernel": _kernel(run.kernel),

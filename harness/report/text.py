@@ -31,6 +31,8 @@ _VERDICT_STYLE = {
 }
 
 _WIDTH = 110
+_MOST = 4
+"""Compiler warnings, and findings of checkpatch, that are shown."""
 
 
 def show(run: Run, stream: TextIO, *, folder: Path | None = None) -> None:
@@ -66,6 +68,9 @@ def _print(run: Run, console: Console, folder: Path | None) -> None:
         console.print(Text(f"setups   {', '.join(s.name for s in run.setups)}"))
     if run.patched is not None:
         console.print(Text(f"rebuilt  {run.patched.objects} objects of {run.base.objects}"))
+    for name, lines in (("warnings", run.checks.warnings), ("style", run.checks.checkpatch)):
+        for line in _few(lines):
+            console.print(Text(f"{name:8} {printable(line)}"), soft_wrap=True)
     for record in run.records:
         for splat in record.boot_splats:
             console.print(Text(f"log      {record.variant} on {record.setup}: {printable(splat.title)}"))
@@ -81,6 +86,11 @@ def _print(run: Run, console: Console, folder: Path | None) -> None:
     else:
         head.append(printable(run.summary))
     console.print(head, soft_wrap=not console.is_terminal)
+
+
+def _few(lines: Sequence[str]) -> list[str]:
+    more = len(lines) - _MOST
+    return [*lines[:_MOST], *([f"... and {more} more, in run.json"] if more > 0 else [])]
 
 
 def _pairs(comparisons: Sequence[Comparison]) -> Table:
