@@ -6,11 +6,13 @@ Beside a verdict, never part of it. The script is the base's: a patch cannot cha
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from harness.build.cache import Cache, digest
 from harness.build.sandbox import Bind, CommandFailed, Sandbox
 from harness.errors import InfrastructureError
 from harness.model import Kernel, Series
@@ -18,6 +20,9 @@ from harness.model import Kernel, Series
 _SCRIPT = "scripts/checkpatch.pl"
 _SOURCE = "/build/src"
 _SECONDS = 120.0
+_RECIPE = 1
+_ROOM = "checks"
+_FINDINGS = "findings.json"
 _FINDING = re.compile(r"(?P<place>\S+:\d+): (?P<what>(?:ERROR|WARNING):[A-Z0-9_]+: .*)")
 # The mail around the diff is not there any more.
 _OPTIONS = ("--patch", "--terse", "--showfile", "--show-types", "--no-summary", "--no-signoff", "--color=never")
@@ -25,25 +30,31 @@ _IGNORED = "COMMIT_MESSAGE,FILE_PATH_CHANGES,MISSING_SIGN_OFF,NO_AUTHOR_SIGN_OFF
 _PLACE = re.compile(r":\d+:(?:\d+:)?")
 
 
-def check(kernel: Kernel, series: Series, sandbox: Sandbox) -> tuple[str, ...]:
+def check(kernel: Kernel, series: Series, *, cache: Cache, sandbox: Sandbox) -> tuple[str, ...]:
     """Findings, ``ERROR:TYPE: text (file:line)``, errors first; empty for a tree without the script."""
     if not (kernel.tree / _SCRIPT).is_file():
         return ()
-    found: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="faultloop-style-") as folder:
+    key = digest("checkpatch", _RECIPE, kernel.digest, [p.diff for p in series.patches])
+    entry = cache.make(_ROOM, key, lambda folder: _run(kernel, series, sandbox, folder))
+    return tuple(json.loads((entry / _FINDINGS).read_text(encoding="utf-8")))
+
+
+def _run(kernel: Kernel, series: Series, sandbox: Sandbox, folder: Path) -> None:
+    lines: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="faultloop-style-") as patches:
         names = []
         for number, patch in enumerate(series.patches, 1):
             name = f"{number:04}.patch"
-            Path(folder, name).write_bytes(patch.diff.encode(errors="surrogateescape"))
+            Path(patches, name).write_bytes(patch.diff.encode(errors="surrogateescape"))
             names.append(f"/build/patches/{name}")
-        binds = [Bind(kernel.tree, _SOURCE), Bind(Path(folder), "/build/patches")]
+        binds = [Bind(kernel.tree, _SOURCE), Bind(Path(patches), "/build/patches")]
         argv = ["/usr/bin/perl", _SCRIPT, *_OPTIONS, "--ignore", _IGNORED, *names]
         try:
-            sandbox.run(argv, binds=binds, cwd=_SOURCE, on_output=found.append, timeout=_SECONDS)
+            sandbox.run(argv, binds=binds, cwd=_SOURCE, on_output=lines.append, timeout=_SECONDS)
         except CommandFailed as error:
             if error.exit_status != 1:  # 1: it has findings
                 raise InfrastructureError(f"{_SCRIPT} failed: {error.message}", detail=error.detail) from error
-    return findings(found)
+    (folder / _FINDINGS).write_text(json.dumps(findings(lines), indent=1), encoding="utf-8")
 
 
 def findings(lines: Iterable[str]) -> tuple[str, ...]:

@@ -104,7 +104,7 @@ def _checks(series: Series, base: BuiltKernel, patched: BuiltKernel | None, shop
         return Checks()
     return Checks(
         warnings=checkpatch.new_warnings(base.warnings, patched.warnings),
-        checkpatch=checkpatch.check(base.kernel, series, shop.sandbox),
+        checkpatch=checkpatch.check(base.kernel, series, cache=shop.cache, sandbox=shop.sandbox),
     )
 
 
