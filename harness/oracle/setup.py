@@ -16,7 +16,8 @@ _REGISTERS = re.compile(
     r"sva_testdev .*: SMMU IDR0 (?P<idr0>\w+) IDR1 (?P<idr1>\w+) IDR5 (?P<idr5>\w+), "
     r"CPU ID_AA64MMFR1 (?P<mmfr1>\w+), page size (?P<page>\d+)"
 )
-_LINUX = re.compile(r"arm-smmu-v3 .*: ias \d+-bit, oas (\d+)-bit \(features (0x[0-9a-f]+)\)")
+# Linux 7 says nothing of the input size any more.
+_LINUX = re.compile(r"arm-smmu-v3 .*: (?:ias \d+-bit, )?oas (\d+)-bit \(features (0x[0-9a-f]+)\)")
 
 _STALL_MODEL = {0: "on", 1: "off", 2: "force"}
 _HTTU = {0: "none", 1: "access", 2: "dirty"}

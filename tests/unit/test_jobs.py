@@ -117,6 +117,7 @@ PROBED = "[    3.2] arm-smmu-v3 9050000.smmuv3: ias 44-bit, oas 44-bit (features
         ([], CONFIG, SETUPS[0], "did not probe"),
         ([PROBED, "[ 4.0] sva_testdev 0000:00:02.0: no PASID"], CONFIG, SETUPS[0], "no PASID"),
         ([PROBED], CONFIG, SETUPS[0], "did not load"),
+        ([PROBED.replace("ias 44-bit, ", "")], CONFIG, SETUPS[0], "did not load"),
     ],
 )
 def test_why_there_is_no_sva(console: list[str], config: str, setup: Setup, words: str) -> None:

@@ -77,6 +77,12 @@ def test_on_and_off_of_yaml_are_words(tmp_path: Path) -> None:
     assert [(s.stall, s.btm) for s in catalogue.setups(file)] == [(w, w) for w in ("on", "off", "force")]
 
 
+def test_linux_7_says_it_without_the_input_size() -> None:
+    lines = [line.replace("ias 44-bit, ", "") for line in console()]
+    assert oracle.inside(A57, lines) == []
+    assert "Linux's oas" in oracle.inside(A57, [line.replace("oas 44", "oas 40") for line in lines])[0]
+
+
 def test_the_machine_that_was_asked_for() -> None:
     assert oracle.inside(A57, console()) == []
     wanted = command.smmu(A57)
