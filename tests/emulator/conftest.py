@@ -37,8 +37,11 @@ def start(qemu: Path) -> Iterator[MachineMaker]:
             machine: str = "virt",
             cpu: str = "cortex-a57",
             kernel: Path | None = None,
+            incoming: bool = False,
         ) -> Machine:
-            argv = command_line(qemu, machine=machine, smmu=smmu, devices=devices, cpu=cpu, kernel=kernel)
+            argv = command_line(
+                qemu, machine=machine, smmu=smmu, devices=devices, cpu=cpu, kernel=kernel, incoming=incoming
+            )
             return machines.enter_context(Machine(argv))
 
         yield maker

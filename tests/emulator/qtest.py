@@ -122,10 +122,12 @@ def command_line(
     devices: Sequence[Options] = (),
     cpu: str = "cortex-a57",
     kernel: Path | None = None,
+    incoming: bool = False,
 ) -> list[str]:
     """The machine under test.
 
     ``smmu`` None: without SMMU; ``devices``: properties of each sva-testdev; ``kernel``: run by a real ``cpu``.
+    ``incoming``: wait for QMP's "migrate-incoming".
     """
     iommu = "none" if smmu is None else "smmuv3"
     argv = [
@@ -138,6 +140,8 @@ def command_line(
     argv += ["-cpu", cpu, "-m", "128", "-nodefaults", "-display", "none", "-sandbox", "on"]
     if kernel:
         argv += ["-kernel", str(kernel)]
+    if incoming:
+        argv += ["-incoming", "defer"]
     for name, value in (smmu or {}).items():
         argv += ["-global", "arm-smmuv3." + as_argument({name: value})]
     for device in devices:

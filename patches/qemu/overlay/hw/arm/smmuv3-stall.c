@@ -19,15 +19,6 @@
 #include "smmuv3-sva-internal.h"
 #include "trace.h"
 
-struct SMMUv3Stall {
-    uint32_t sid;
-    uint16_t stag;
-    bool recorded;              /* otherwise stag means nothing */
-    SMMUv3JournalRecord journal; /* what is said of it */
-    StallClient *client;
-    QTAILQ_ENTRY(SMMUv3Stall) next;
-};
-
 bool smmuv3_sva_eventq_writable(SMMUv3State *s)
 {
     return smmuv3_eventq_enabled(s) && !smmuv3_q_full(&s->eventq) &&
@@ -118,7 +109,9 @@ static void smmuv3_stall_remove(SMMUv3SVA *sva, SMMUv3Stall *st)
     QTAILQ_REMOVE(&sva->stalls, st, next);
     sva->outstanding--;
     sva->recorded -= st->recorded;
-    st->client->stalled = false;
+    if (st->client) {
+        st->client->stalled = false;
+    }
     g_free(st);
 }
 
@@ -140,7 +133,9 @@ static void smmuv3_stall_complete(SMMUv3State *s, SMMUv3Stall *st,
     smmuv3_stall_journal(s, st, kind);
     trace_smmuv3_stall_complete(st->sid, st->stag, response);
     smmuv3_stall_remove(&s->sva, st);
-    client->resume(client, response);
+    if (client) {
+        client->resume(client, response);
+    }
 }
 
 static bool smmuv3_event_may_stall(const SMMUEventInfo *event)
@@ -172,6 +167,8 @@ bool smmuv3_sva_stall(SMMUv3State *s, SMMUEventInfo *event,
     st = g_new0(SMMUv3Stall, 1);
     st->sid = event->sid;
     st->client = client;
+    st->ticket = sva->next_ticket++;
+    client->ticket = st->ticket;
     client->stalled = true;
     stat64_add(&sva->stats.stalls, 1);
 
@@ -249,6 +246,11 @@ void smmuv3_sva_stall_cancel(SMMUv3State *s, StallClient *client)
     SMMUv3Stall *st;
 
     assert(bql_locked());
+    if (client->stalled && QTAILQ_IN_USE(client, unclaimed)) {
+        QTAILQ_REMOVE(&s->sva.unclaimed, client, unclaimed);
+        client->stalled = false;
+        return;
+    }
     QTAILQ_FOREACH(st, &s->sva.stalls, next) {
         if (st->client == client) {
             smmuv3_stall_journal(s, st, SMMUV3_JOURNAL_CANCEL);
@@ -258,6 +260,45 @@ void smmuv3_sva_stall_cancel(SMMUv3State *s, StallClient *client)
             return;
         }
     }
+}
+
+void smmuv3_sva_stall_restore(SMMUv3State *s, const SMMUv3Stall *saved)
+{
+    SMMUv3SVA *sva = &s->sva;
+    SMMUv3Stall *st = g_new0(SMMUv3Stall, 1);
+    StallClient *client;
+
+    *st = (SMMUv3Stall) {
+        .sid = saved->sid,
+        .stag = saved->stag,
+        .recorded = saved->recorded,
+        .ticket = saved->ticket,
+        .journal = saved->journal,
+    };
+    QTAILQ_FOREACH(client, &sva->unclaimed, unclaimed) {
+        if (client->ticket == st->ticket) {
+            QTAILQ_REMOVE(&sva->unclaimed, client, unclaimed);
+            st->client = client;
+            break;
+        }
+    }
+    QTAILQ_INSERT_TAIL(&sva->stalls, st, next);
+    sva->outstanding++;
+    sva->recorded += st->recorded;
+}
+
+void smmuv3_sva_stall_claim(SMMUv3State *s, StallClient *client)
+{
+    SMMUv3Stall *st;
+
+    assert(client->stalled);
+    QTAILQ_FOREACH(st, &s->sva.stalls, next) {
+        if (!st->client && st->ticket == client->ticket) {
+            st->client = client;
+            return;
+        }
+    }
+    QTAILQ_INSERT_TAIL(&s->sva.unclaimed, client, unclaimed);
 }
 
 SMMUCmdError smmuv3_sva_cmd_resume(SMMUv3State *s, Cmd *cmd)

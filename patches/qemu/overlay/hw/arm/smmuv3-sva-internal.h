@@ -15,6 +15,17 @@
 /* Stalled accesses whose events can be recorded (IDR5.STALL_MAX) */
 #define SMMU_SVA_STALL_MAX  256
 
+/* An access that is stalled (IHI 0070 3.12.2) */
+struct SMMUv3Stall {
+    uint32_t sid;
+    uint16_t stag;
+    bool recorded;              /* otherwise stag means nothing */
+    uint64_t ticket;            /* what its client calls it */
+    SMMUv3JournalRecord journal; /* what is said of it */
+    StallClient *client;        /* NULL: loaded, and not claimed */
+    QTAILQ_ENTRY(SMMUv3Stall) next;
+};
+
 /* STE and L1CD fields */
 
 #define STE_S1DSS(x)        extract32((x)->word[2], 0 , 2)
@@ -135,6 +146,12 @@ void smmuv3_sva_retry_unrecorded(SMMUv3State *s);
 /* @client's stalled access, if it has one, is gone */
 void smmuv3_sva_stall_cancel(SMMUv3State *s, StallClient *client);
 
+/* @saved was stalled when the machine was saved */
+void smmuv3_sva_stall_restore(SMMUv3State *s, const SMMUv3Stall *saved);
+
+/* @client was loaded, and waits for the stall that client->ticket names */
+void smmuv3_sva_stall_claim(SMMUv3State *s, StallClient *client);
+
 SMMUCmdError smmuv3_sva_cmd_resume(SMMUv3State *s, Cmd *cmd);
 SMMUCmdError smmuv3_sva_cmd_stall_term(SMMUv3State *s, Cmd *cmd);
 
@@ -167,6 +184,10 @@ void smmuv3_journal_event(SMMUv3State *s, SMMUv3JournalKind kind,
                           const SMMUEventInfo *event);
 void smmuv3_journal_command(SMMUv3State *s, Cmd *cmd);
 void smmuv3_journal_broadcast(SMMUv3State *s, const SMMUIOTLBMatch *match);
+
+/* Migration */
+
+void smmuv3_migration_realize(SMMUv3State *s);
 
 /* Counters */
 

@@ -14,7 +14,6 @@
 #include "qemu/main-loop.h"
 #include "qemu/log.h"
 #include "hw/core/qdev-prop-internal.h"
-#include "migration/blocker.h"
 #include "qapi/error.h"
 #include "smmuv3-sva-internal.h"
 
@@ -79,6 +78,7 @@ static int smmuv3_oas_field(int bits)
 void smmuv3_sva_instance_init(SMMUv3State *s)
 {
     QTAILQ_INIT(&s->sva.stalls);
+    QTAILQ_INIT(&s->sva.unclaimed);
 }
 
 bool smmuv3_sva_realize(SMMUv3State *s, Error **errp)
@@ -95,7 +95,8 @@ bool smmuv3_sva_realize(SMMUv3State *s, Error **errp)
     }
     if (smmuv3_oas_field(sva->oas) < 0) {
         error_setg(errp, "Property '%s.oas' doesn't take value %d"
-                   " (32, 36, 40, 42, 44, 48 or 52)", TYPE_ARM_SMMUV3, sva->oas);
+                   " (32, 36, 40, 42, 44, 48 or 52)", TYPE_ARM_SMMUV3,
+                   sva->oas);
         return false;
     }
     if (!bs->iotlb_size && (bs->iotlb_contiguous || bs->iotlb_faults)) {
@@ -112,14 +113,7 @@ bool smmuv3_sva_realize(SMMUv3State *s, Error **errp)
     if (!smmuv3_btm_realize(s, errp) || !smmuv3_journal_realize(s, errp)) {
         return false;
     }
-    if (sva->stall) {
-        error_setg(&sva->migration_blocker,
-                   "The stalled accesses of '%s' are not migrated",
-                   TYPE_ARM_SMMUV3);
-        if (migrate_add_blocker(&sva->migration_blocker, errp) < 0) {
-            return false;
-        }
-    }
+    smmuv3_migration_realize(s);
     return true;
 }
 
@@ -279,6 +273,11 @@ static void smmuv3_iommu_cancel(StallableIOMMU *iommu, StallClient *client)
     smmuv3_sva_stall_cancel(smmuv3_iommu_to_sdev(iommu)->smmu, client);
 }
 
+static void smmuv3_iommu_claim(StallableIOMMU *iommu, StallClient *client)
+{
+    smmuv3_sva_stall_claim(smmuv3_iommu_to_sdev(iommu)->smmu, client);
+}
+
 static void smmuv3_iommu_get_counters(StallableIOMMU *iommu,
                                       StallableCounters *counters)
 {
@@ -341,6 +340,7 @@ void smmuv3_sva_iommu_class_init(ObjectClass *klass)
 
     sic->translate = smmuv3_iommu_translate;
     sic->cancel = smmuv3_iommu_cancel;
+    sic->claim = smmuv3_iommu_claim;
     sic->probe = smmuv3_iommu_probe;
     sic->audit = smmuv3_iommu_audit;
     sic->get_counters = smmuv3_iommu_get_counters;

@@ -9,6 +9,7 @@
 #include "hw/pci/msix.h"
 #include "qapi/qapi-events-sva-testdev.h"
 #include "standard-headers/linux/pci_regs.h"
+#include "system/runstate.h"
 #include "sva-testdev-internal.h"
 #include "trace.h"
 
@@ -217,8 +218,8 @@ static void sva_run(void *opaque)
     SVAEngine *e = opaque;
     uint32_t period = e->period_ns ?: SVA_HAMMER_PERIOD_NS;
 
-    if (!e->cmd || e->client.stalled) {
-        return;
+    if (!e->cmd || e->client.stalled || !runstate_is_running()) {
+        return; /* a stopped machine comes back to it: sva_vm_state() */
     }
     if (e->answered && !sva_take_response(e)) {
         return;

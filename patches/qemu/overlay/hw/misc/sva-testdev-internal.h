@@ -86,6 +86,8 @@ struct SVATestDev {
     uint32_t sync;
     uint32_t syncs;
 
+    VMChangeStateEntry *vm_state;
+
     /* properties */
     uint32_t num_engines;
     uint16_t vendor;
@@ -147,5 +149,11 @@ bool sva_audit_write(SVATestDev *d, hwaddr reg, uint32_t v);
 /* 64 bits of registers at @reg, which is a multiple of 8: sva-engine-regs.c */
 uint64_t sva_engine_read(const SVAEngine *e, hwaddr reg);
 void sva_engine_write(SVAEngine *e, hwaddr reg, uint32_t v);
+
+/* Migration: sva-migration.c */
+
+extern const VMStateDescription sva_vmstate;
+void sva_migration_init(SVATestDev *d);
+void sva_migration_exit(SVATestDev *d);
 
 #endif

@@ -14,7 +14,6 @@
 #include "hw/pci/msix.h"
 #include "hw/pci/pcie.h"
 #include "hw/qdev-properties.h"
-#include "migration/vmstate.h"
 #include "qapi/error.h"
 #include "standard-headers/linux/pci_regs.h"
 #include "sva-testdev-internal.h"
@@ -238,12 +237,14 @@ static void sva_realize(PCIDevice *pdev, Error **errp)
         sva_engine_init(&d->engines[i], d, i);
         msix_vector_use(pdev, i);
     }
+    sva_migration_init(d);
 }
 
 static void sva_exit(PCIDevice *pdev)
 {
     SVATestDev *d = SVA_TESTDEV(pdev);
 
+    sva_migration_exit(d);
     for (uint32_t i = 0; i < d->num_engines; i++) {
         sva_engine_exit(&d->engines[i]);
     }
@@ -276,12 +277,6 @@ static const Property sva_properties[] = {
     DEFINE_PROP_UINT16("vendor", SVATestDev, vendor, 0x19e5),
     DEFINE_PROP_UINT16("device", SVATestDev, device, 0xa250),
     DEFINE_PROP_UINT8("revision", SVATestDev, revision, 0x21),
-};
-
-/* Neither the engines nor the stalled accesses they wait for can move */
-static const VMStateDescription sva_vmstate = {
-    .name = TYPE_SVA_TESTDEV,
-    .unmigratable = 1,
 };
 
 static void sva_class_init(ObjectClass *klass, void *data)

@@ -19,6 +19,8 @@
 #define SMMU_SVA_EVENT_TYPES    0x25    /* up to E_PAGE_REQUEST */
 
 typedef struct SMMUv3Stall SMMUv3Stall;
+typedef struct SMMUv3Migration SMMUv3Migration;
+typedef struct StallClient StallClient;
 
 /* Property "httu", encoded as IDR0.HTTU */
 typedef enum SMMUv3HTTU {
@@ -110,7 +112,7 @@ typedef enum SMMUv3JournalKind {
 typedef struct SMMUv3JournalRecord {
     uint64_t sequence;          /* from 0, without gaps */
     int64_t ns;                 /* virtual time */
-    SMMUv3JournalKind kind;
+    uint32_t kind;              /* SMMUv3JournalKind */
     uint8_t what;               /* type of the event or command */
     bool has_addr;
     uint32_t sid;               /* UINT32_MAX: none */
@@ -143,7 +145,9 @@ typedef struct SMMUv3SVA {
     uint32_t outstanding;
     uint32_t recorded;          /* those of them that software knows of */
     uint16_t next_stag;
-    Error *migration_blocker;
+    uint64_t next_ticket;
+    QTAILQ_HEAD(, StallClient) unclaimed; /* loaded before their stalls */
+    SMMUv3Migration *migration;
 
     SMMUv3Journal journal;
 

@@ -48,8 +48,10 @@ struct StallClient {
      * than to schedule a bottom half.
      */
     void (*resume)(StallClient *client, StallResponse response);
-    /* Set and cleared by the IOMMU */
+    /* Set and cleared by the IOMMU; both migrate with the client */
     bool stalled;
+    uint64_t ticket;    /* which stall, for claim() */
+    QTAILQ_ENTRY(StallClient) unclaimed; /* the IOMMU's */
 };
 
 /* What the IOTLB holds for an address */
@@ -134,6 +136,12 @@ struct StallableIOMMUClass {
 
     /* cancel: the access of @client that is stalled, if any, is gone */
     void (*cancel)(StallableIOMMU *iommu, StallClient *client);
+
+    /*
+     * claim: @client has been loaded, with stalled and ticket as they were
+     * saved. The IOMMU's own state may come earlier or later.
+     */
+    void (*claim)(StallableIOMMU *iommu, StallClient *client);
 
     /* probe: look into the IOTLB; nothing is walked, counted or changed */
     void (*probe)(StallableIOMMU *iommu, uint32_t pasid, hwaddr addr,
