@@ -130,6 +130,7 @@ class Context:
     aset: bool = True
     """Of ASIDs that no CPU shares."""
     epd0: bool = False
+    tbi0: bool = False
     ttb0: int | None = None
     """Instead of the table's own address."""
 
@@ -137,7 +138,7 @@ class Context:
         """The descriptor's first three 64-bit words; the others are 0."""
         assert self.table
         first = (64 - self.table.bits) | self.table.granule.tg0 << 6 | self.epd0 << 14 | 1 << 30 | self.valid << 31
-        first |= self.ips << 32 | self.affd << 35 | 1 << 41 | self.hd << 42 | self.ha << 43
+        first |= self.ips << 32 | self.affd << 35 | self.tbi0 << 38 | 1 << 41 | self.hd << 42 | self.ha << 43
         first |= self.s << 44 | self.r << 45 | self.a << 46 | self.aset << 47 | self.asid << 48
         ttb0 = self.table.root if self.ttb0 is None else self.ttb0
         return first, ttb0 | self.had0 << 1, 0

@@ -22,7 +22,7 @@ from .pagetable import (
 )
 from .smmu import GBPA, Config, Ev
 from .testdev import FAILED, NO_PASID, NOTHING, Do, St
-from .world import PAGE, SSID, VA, World
+from .world import ASID, PAGE, SSID, VA, World
 
 GRANULES = pytest.mark.parametrize("granule", [G4K, G16K, G64K], ids=["4K", "16K", "64K"])
 
@@ -81,6 +81,28 @@ def test_address_outside_both_ranges_is_f_translation(world: World) -> None:
     world.map()
     event = world.stall(Do.READ, 0x00FF_0000_0000_0000)
     assert (event.type, event.addr) == (Ev.F_TRANSLATION, 0x00FF_0000_0000_0000)
+
+
+def test_top_byte_is_ignored_where_the_cd_says_so(world: World) -> None:
+    """5.4 TBI0, Arm ARM D8.8; the record has the address as it came."""
+    world.map()
+    tagged = VA | 0xA5 << 56
+    assert world.stall(Do.READ, tagged, engine=1).addr == tagged
+    world.set_cd(SSID, world.context().but(tbi0=True))
+    world.smmu.cfgi_cd(world.dev.sid, SSID)
+    assert world.read(tagged) == St.DONE
+    assert world.stall(Do.READ, tagged + PAGE, engine=2).addr == tagged + PAGE
+
+
+def test_invalidation_reaches_what_an_address_with_a_tag_has_cached(world: World) -> None:
+    """Arm ARM D8.8: the tag is no part of the address."""
+    world.map()
+    world.set_cd(SSID, world.context().but(tbi0=True))
+    assert world.read(VA | 0xA5 << 56) == St.DONE
+    assert world.dev.probe(VA, SSID).cached
+    assert world.dev.probe(VA | 0x11 << 56, SSID).cached
+    world.smmu.tlbi_nh_va(ASID, VA)
+    assert world.dev.probe(VA | 0xA5 << 56, SSID) == NOTHING
 
 
 def test_access_flag_clear_is_f_access(world: World) -> None:

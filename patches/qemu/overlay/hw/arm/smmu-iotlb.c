@@ -136,6 +136,16 @@ bool smmu_iotlb_inv_exact(SMMUState *s, SMMUIOTLBKey *key)
     return true;
 }
 
+hwaddr smmu_untagged(const SMMUTransCfg *cfg, hwaddr iova)
+{
+    bool upper = extract64(iova, 55, 1);
+
+    if (upper ? TBI1(cfg->tbi) : TBI0(cfg->tbi)) {
+        iova = sextract64(iova, 0, 56);
+    }
+    return iova;
+}
+
 SMMUTLBEntry *smmu_iotlb_peek(SMMUState *s, SMMUTransCfg *cfg, hwaddr iova)
 {
     SMMUTransTableInfo tt = {
@@ -145,8 +155,10 @@ SMMUTLBEntry *smmu_iotlb_peek(SMMUState *s, SMMUTransCfg *cfg, hwaddr iova)
     SMMUTLBEntry *entry;
 
     if (cfg->stage != SMMU_STAGE_2) {
-        SMMUTransTableInfo *s1 = select_tt(cfg, iova);
+        SMMUTransTableInfo *s1;
 
+        iova = smmu_untagged(cfg, iova);
+        s1 = select_tt(cfg, iova);
         if (!s1) {
             return NULL;
         }

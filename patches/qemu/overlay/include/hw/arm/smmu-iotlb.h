@@ -7,7 +7,7 @@
 #ifndef HW_ARM_SMMU_IOTLB_H
 #define HW_ARM_SMMU_IOTLB_H
 
-#include "exec/memory.h"
+#include "system/dma.h"
 #include "qemu/stats64.h"
 
 typedef struct SMMUState SMMUState;
@@ -73,6 +73,9 @@ SMMUTLBEntry *smmu_iotlb_find(SMMUState *s, SMMUTransCfg *cfg, SMMUIOTLBKey key,
  * there is nothing, or more than that may have to go.
  */
 bool smmu_iotlb_inv_exact(SMMUState *s, SMMUIOTLBKey *key);
+
+/* @iova without the top byte, if the CD ignores that (CD.TBI) */
+hwaddr smmu_untagged(const SMMUTransCfg *cfg, hwaddr iova);
 
 /* The entry that would translate @iova; not counted as a hit or a miss */
 SMMUTLBEntry *smmu_iotlb_peek(SMMUState *s, SMMUTransCfg *cfg, hwaddr iova);

@@ -7,7 +7,7 @@
 #ifndef HW_ARM_STALLABLE_IOMMU_H
 #define HW_ARM_STALLABLE_IOMMU_H
 
-#include "exec/memory.h"
+#include "system/dma.h"
 #include "hw/pci/pci_device.h"
 #include "qom/object.h"
 
