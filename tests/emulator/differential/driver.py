@@ -8,6 +8,7 @@ needs.
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from ..qtest import Machine
 from .ops import Access, Case, Command, Fill, GiveUp, Kind, Op, Poke, Probe, Resume, StallTerm, StreamTable, Switch
 from .parts import DONE, Running
 from .reference import Reference
+from .spaces import SPAN
 
 QTEST_READ = 1024
 PADDING = "0" * (2 * QTEST_READ)
@@ -91,6 +93,7 @@ class Driver:
         self._origin: list[int] = []
         """Of each record, the operation."""
         self._stags: dict[int, int] = {}
+        self._poked: set[int] = set()
         self._index = 0
         self._told = (0, 0)
         self._does: dict[type, Callable[..., None]] = {
@@ -140,6 +143,7 @@ class Driver:
         self._send(f"write{'q' if size == 8 else 'l'} {layout.SMMU + register:#x} {value:#x}")
 
     def _poke(self, op: Poke, expected: object) -> None:
+        self._poked.add(op.pa)
         self._send(f"writeq {op.pa:#x} {op.value:#x}")
 
     def _fill(self, op: Fill, expected: object) -> None:
@@ -304,10 +308,25 @@ class Driver:
             raise Disagreement(index, f"STAG {stag:#x} is in use already")
         self._stags[number] = stag
 
+    def _memory(self) -> None:
+        """What devices may have written to, and every descriptor."""
+        ram = self._reference.ram
+        pieces = [(at, 0x1_0000) for at in range(layout.DATA, layout.DATA + SPAN, 0x1_0000)]
+        pieces += [(at, 8) for at in sorted(self._poked)]
+        answers = self._qtest.exchange([f"b64read {at:#x} {size:#x}" for at, size in pieces])
+        for (at, size), answer in zip(pieces, answers, strict=True):
+            seen, expected = b64decode(answer), ram.read(at, size)
+            if seen != expected:
+                first = next(n for n in range(size) if seen[n] != expected[n])
+                raise Disagreement(
+                    self._index, f"memory at {at + first:#x} is {seen[first]:#x}, not {expected[first]:#x}"
+                )
+
     def finish(self, index: int) -> None:
         """After the last operation: memory and counters."""
         self._index = index
         self.flush()
+        self._memory()
         stats = self._machine.stats()
         expected = dict.fromkeys(stats, 0) | dict(self._reference.stats)
         expected["iotlb-size"] = self._reference.iotlb.size

@@ -166,6 +166,8 @@ class Generator:
             (15, 0.01),  # ENDI
             (31, 0.98),  # V
             (35, 0 if self.updates[index] else 0.1),  # AFFD
+            (38, 0.2),  # TBI0
+            (39, 0.2),  # TBI1
             (36, 0.1),  # WXN
             (37, 0.1),  # UWXN
             (40, 0.1),  # PAN
@@ -244,6 +246,8 @@ class Generator:
         va = slot.va
         if chance(rng, 0.02):
             va ^= 1 << rng.randrange(24, 64)
+        if chance(rng, 0.05):
+            va ^= rng.getrandbits(8) << 56
         return va
 
     def access(self) -> Access:

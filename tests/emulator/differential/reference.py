@@ -199,7 +199,14 @@ class Reference:
         extension = field(va, top, half.bits)
         return half if extension == (upper and (1 << top - half.bits + 1) - 1) else None
 
+    @staticmethod
+    def _untagged(context: Context, va: int) -> int:
+        """Without the top byte, where that is ignored (D8.8)."""
+        upper = va >> 55 & 1
+        return va & (1 << 56) - 1 | 0xFF * upper << 56 if context.tbi[upper] else va
+
     def _stage1(self, context: Context, va: int, write: bool) -> Entry | WalkFault:
+        va = self._untagged(context, va)
         half = self._half(context, va)
         if half is None:
             self.perhaps_misses += any(each.epd for each in context.halves)
@@ -245,11 +252,12 @@ class Reference:
         half = self._half(found, op.va) if isinstance(found, Context) else None
         if half is None or not isinstance(found, Context):
             return nothing
+        va = self._untagged(found, op.va)
         if half.epd:
-            if self.iotlb.holds(0, found.tag, op.va):
+            if self.iotlb.holds(0, found.tag, va):
                 raise Unpredictable("see there")
             return nothing
-        entry = self.iotlb.peek(0, found.tag, half, op.va)
+        entry = self.iotlb.peek(0, found.tag, half, va)
         return (True, True, entry.write, entry.level, half.granule) if entry else nothing
 
     # Stalls
