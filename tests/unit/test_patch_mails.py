@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import html
 import os
 import re
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ import yaml
 
 from harness.errors import PatchError
 from harness.sources import patch, patch_apply
+from harness.sources.patch_html import page_lines
 from harness.sources.patch_render import mailbox
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -225,6 +227,22 @@ def test_a_gzip_bomb_is_not_unpacked(tmp_path: Path) -> None:
 needs_threads = pytest.mark.skipif(
     not THREADS.is_dir(), reason="the real threads are not there (../shared/threads)"
 )
+
+
+def test_what_is_no_element_of_html_stays_text() -> None:
+    page = b'<html>\n<script>"</title>@@ -1 +1 @@"</script><p>a\n b'
+    page += b"<pre>\n+#include <linux/mm.h>\n+A-by: <a@b.org> &lt;"
+    shown = [(line.number, line.data) for line in page_lines(page, "x.html") if line.data]
+    assert shown == [(2, b"a b"), (4, b"+#include <linux/mm.h>"), (5, b"+A-by: <a@b.org> <")]
+
+
+@needs_threads
+def test_the_real_thread_as_html_gives_the_same() -> None:
+    text = THREADS / "2023-05-22-notify-on-pte-permission-upgrades-v1.txt"
+    shown = html.escape(text.read_text(encoding="utf-8"))
+    lines = page_lines(f"<html><body><pre>{shown}</pre>".encode(), text.name)
+    assert [line.data for line in lines] == text.read_bytes().splitlines()
+    assert [line.number for line in lines] == list(range(1, len(lines) + 1))
 
 
 @needs_threads
