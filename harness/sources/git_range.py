@@ -92,8 +92,7 @@ def _commits(repository: Path, text: str) -> list[tuple[str, tuple[str, ...]]]:
 
 
 def _below(repository: Path, commits: list[tuple[str, tuple[str, ...]]]) -> str:
-    """The commit on which the first one stands; PatchError unless each stands on the one before it."""
-    expected = ""
+    """The commit on which the first one stands; PatchError if there is a merge among them, or nothing below."""
     for commit, parents in commits:
         if len(parents) > 1:
             raise PatchError(
@@ -103,9 +102,6 @@ def _below(repository: Path, commits: list[tuple[str, tuple[str, ...]]]) -> str:
             raise PatchError(
                 f"{repository}: nothing is below {commit[:12]} here (a shallow clone?): it has no base"
             )
-        if expected and parents[0] != expected:
-            raise PatchError(f"{repository}: {commit[:12]} does not stand on {expected[:12]}: several branches")
-        expected = commit
     return commits[0][1][0]
 
 

@@ -119,7 +119,7 @@ def tree(tmp_path: Path) -> Path:
     made.mkdir()
     git(made, "init", "-q", "-b", "main")
     (made / "mm").mkdir()
-    (made / "mm" / "a.c").write_text("".join(f"line {n}\n" for n in range(30)))
+    (made / "mm" / "a.c").write_text("".join(f"line {n}\n" if n != 9 else "\n" for n in range(30)))
     (made / "run.sh").write_text("#!/bin/sh\n")
     git(made, "add", "-A")
     git(made, "commit", "-q", "-m", "base")
@@ -210,7 +210,7 @@ def test_merges_and_empty_commits_are_refused(tree: Path) -> None:
     git(tree, "add", "c.c")
     git(tree, "commit", "-q", "-m", "side")
     git(tree, "merge", "-q", "-m", "merge", "main")
-    with pytest.raises(PatchError, match=r"is a merge|several branches"):
+    with pytest.raises(PatchError, match="is a merge; give a range without merges"):
         git_range.read("HEAD~1..", tree)
 
 
