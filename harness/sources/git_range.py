@@ -17,11 +17,9 @@ PREFIX = "git:"
 _MAX_COMMITS = 300
 """A series on a list has a few dozen; thousands mean that the range begins at the wrong place."""
 _DIFF = (
-    "-c diff.suppressBlankEmpty=false diff-tree --no-commit-id -p -r -M --full-index --binary --no-ext-diff "
+    "diff-tree --no-commit-id -p -r -M --full-index --binary --no-ext-diff "
     "--no-textconv --no-color --src-prefix=a/ --dst-prefix=b/"
 )
-
-
 _FORMAT = "--format=%an <%ae>%x00%s"
 
 
