@@ -115,10 +115,12 @@ def _members(same: Sequence[Candidate], name: str) -> tuple[list[Candidate], str
     if len(totals) > 1:
         shown = " and ".join(f"one of {total}" for total in totals)
         raise PatchError(f"{printable(name)}: several series in it, {shown}. Way out: give one of them")
-    loose = _unique([c for c in same if not c.head.total], lambda c: c.message.message_id)
+    loose = _unique([c for c in same if not c.head.total], lambda c: c.message.message_id, copies=True)
     if not totals:
         return loose, "", []
-    numbered = _unique([c for c in same if c.head.total and c.head.number], lambda c: str(c.head.number))
+    numbered = _unique(
+        [c for c in same if c.head.total and c.head.number], lambda c: str(c.head.number), copies=False
+    )
     numbered.sort(key=lambda c: c.head.number or 0)
     present = {c.head.number for c in numbered}
     beyond = next((c for c in numbered if (c.head.number or 0) > totals[0]), None)
@@ -129,13 +131,16 @@ def _members(same: Sequence[Candidate], name: str) -> tuple[list[Candidate], str
     return numbered, ", ".join(missing[:5]) + more, loose
 
 
-def _unique(same: Sequence[Candidate], key: Callable[[Candidate], str]) -> list[Candidate]:
-    """Without copies: one mail that came through two lists, or was sent again. PatchError if copies differ."""
+def _unique(same: Sequence[Candidate], key: Callable[[Candidate], str], *, copies: bool) -> list[Candidate]:
+    """One of each key: a mail may have come through two lists, or been sent again. PatchError if they differ.
+
+    ``copies``: two with the same diff are one, whatever their keys. (A numbered series may bring a diff twice.)
+    """
     found: dict[str, Candidate] = {}
     diffs: dict[bytes, str] = {}
     for at, one in enumerate(same):
         by = key(one) or f"no. {at}"
-        if one.diff is not None:
+        if one.diff is not None and copies:
             by = diffs.setdefault(render(one.diff.files), by)
         first = found.setdefault(by, one)
         if first.diff is None:

@@ -16,6 +16,7 @@ import pytest
 
 from harness.errors import InfrastructureError, PatchError, UserError
 from harness.sources import git_range, mail_archive, mail_fetch, patch, patch_apply, patch_input
+from harness.sources.patch_render import mailbox
 
 MAILS = Path(__file__).resolve().parents[1] / "data" / "mails"
 BASE = MAILS / "base"
@@ -183,6 +184,9 @@ def test_the_same_change_twice_stays_twice(tree: Path) -> None:
     found = git_range.read("HEAD~3..", tree)
     assert len(found.series.patches) == 3
     assert found.series.patches[0].diff == found.series.patches[2].diff
+    kept = tree.parent / "series.patch"  # as a results folder keeps it
+    kept.write_bytes(mailbox(found.series))
+    assert [p.diff for p in patch.read(kept).patches] == [p.diff for p in found.series.patches]
 
 
 @pytest.mark.parametrize(
