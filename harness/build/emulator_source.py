@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """QEMU's source with our overlay and hooks: from Debian, or what ``FAULTLOOP_QEMU_SOURCE`` names.
 
-Hooks are for QEMU 10.0. A series that some hook does not fit has a folder, ``patches/qemu/10.2``: what is
-there takes the place of the hook of that name. ``FAULTLOOP_QEMU_SERIES`` chooses a series of Debian's.
+Hooks are for QEMU 10.0. Where some of them do not fit another series, ``patches/qemu/SERIES/`` has those in
+another form, each in place of the hook of its name. ``FAULTLOOP_QEMU_SERIES`` chooses a series of Debian's.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SOURCE_VARIABLE = "FAULTLOOP_QEMU_SOURCE"
 _ROOM = "qemu-sources"
 SERIES_VARIABLE = "FAULTLOOP_QEMU_SERIES"
 _DEFAULT = "10.0"
-_SERIES = {_DEFAULT: "trixie", "10.2": "sid"}
+_SERIES = {_DEFAULT: "trixie"}
 """The suite of Debian that has it."""
 _TREE = "tree"
 _ROMS = "roms"
