@@ -31,7 +31,7 @@ setup:
 test-patch:
 	@$(if $(PATCH),,echo 'make test-patch: name a patch: make test-patch PATCH=file' >&2; exit 2;) \
 	$(FAULTLOOP) test-patch $(call option,BASE,--base) $(call option,VERSION,--version) $(call option,TREE,--tree) $(common) \
-		-- $(call quote,$(PATCH))
+		$(if $(EACH),--each) -- $(call quote,$(PATCH))
 
 run:
 	@$(FAULTLOOP) run $(call option,KERNEL,--kernel) $(common)

@@ -20,6 +20,7 @@ from typer.exceptions import TyperException
 from harness.errors import ExitStatus, FaultloopError, UserError
 
 if TYPE_CHECKING:
+    from harness.jobs.test_patch import Request
     from harness.jobs.workshop import Workshop
 
 app = typer.Typer(
@@ -44,6 +45,9 @@ Patches = Annotated[
 Version = Annotated[int | None, typer.Option(min=1, help="Version to take of a thread that holds several.")]
 Tree = Annotated[str, typer.Option(help="Kernel's git tree, for git:RANGE and to find a base in.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Run every guest, even if its record is in the cache.")]
+Each = Annotated[
+    bool, typer.Option("--each", help="Also build and boot the series patch by patch; status 1 if a step is bad.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print run.json instead of the table.")]
 
 
@@ -58,6 +62,7 @@ def test_patch(
     accel: Accel = "tcg",
     fresh: Fresh = False,
     as_json: Json = False,
+    each: Each = False,
 ) -> None:
     """Say what a patch does: base and patched kernel are built, booted and compared path by path."""
     from harness.jobs.test_patch import Request
@@ -74,6 +79,8 @@ def test_patch(
         fresh=fresh,
         results=_results(),
     )
+    if each:
+        _finish_each(request, as_json=as_json)
     _finish(*job(request, _workshop()), as_json=as_json)
 
 
@@ -267,6 +274,21 @@ def _finish(run: object, folder: Path, *, as_json: bool) -> None:
         text.show(run, sys.stdout, folder=folder)
     sys.stdout.flush()
     raise typer.Exit(run.status)
+
+
+def _finish_each(request: Request, *, as_json: bool) -> None:
+    from harness.jobs.each import each
+    from harness.report import document, steps, text
+
+    told, run, folder = each(request, _workshop())
+    if as_json:
+        sys.stdout.write(document.dump_steps(run, told))
+    else:
+        text.show(run, sys.stdout, folder=folder)
+        sys.stdout.write(steps.plain(told))
+    sys.stdout.flush()
+    bad = any(step.faults for step in told)
+    raise typer.Exit(max(run.status, ExitStatus.NOT_FIXED) if bad else run.status)
 
 
 def _workshop() -> Workshop:

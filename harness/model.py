@@ -372,3 +372,18 @@ class Run:
     command: tuple[str, ...] = ()
     """The command that repeats the run."""
     checks: Checks = Checks()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A series up to and with one of its patches."""
+
+    number: int
+    """From 1."""
+    patch: Patch
+    run: Run | None
+    """None when it does not build."""
+    faults: tuple[str, ...]
+    """What is wrong with it, or worse than one patch before; empty for a step that a bisection can stand on."""
+    detail: str = ""
+    """The compiler's own words."""

@@ -47,15 +47,16 @@ class Request:
 def test_patch(request: Request, shop: Workshop) -> tuple[Run, Path]:
     """Judge a patch: the run and the folder of its results."""
     given = shop.patches(request.patches, version=request.version, tree=request.tree)
-    return _run(request, shop, given)
+    return run_series(request, shop, given)
 
 
 def run_kernel(request: Request, shop: Workshop) -> tuple[Run, Path]:
     """Is this kernel affected? One variant, no patch."""
-    return _run(request, shop, Given(Series()))
+    return run_series(request, shop, Given(Series()))
 
 
-def _run(request: Request, shop: Workshop, given: Given) -> tuple[Run, Path]:
+def run_series(request: Request, shop: Workshop, given: Given) -> tuple[Run, Path]:
+    """Judge what was given, or tell whether the kernel is affected when that is nothing."""
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
     workloads = catalogue.workloads(
         layout.project().guest_tests / "workloads" / "catalogue.yaml", request.workloads

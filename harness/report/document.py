@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from harness import __version__
-from harness.model import BuiltKernel, Comparison, GuestRecord, Kernel, PathResult, Run, Series, Splat
+from harness.model import BuiltKernel, Comparison, GuestRecord, Kernel, PathResult, Run, Series, Splat, Step
 
 SCHEMA = "faultloop/run/1"
 
@@ -45,6 +45,21 @@ def document(run: Run) -> dict[str, Any]:
 def dump(run: Run) -> str:
     """``document()`` as text."""
     return json.dumps(document(run), indent=1, ensure_ascii=True) + "\n"
+
+
+def dump_steps(run: Run, steps: Sequence[Step]) -> str:
+    """The document of a series' whole run, with ``steps``: what each of its patches is, in order."""
+    told = [
+        {
+            "number": step.number,
+            "subject": step.patch.subject,
+            "verdict": str(step.run.judgement.verdict) if step.run and step.run.judgement else None,
+            "faults": list(step.faults),
+            "detail": step.detail,
+        }
+        for step in steps
+    ]
+    return json.dumps({**document(run), "steps": told}, indent=1, ensure_ascii=True) + "\n"
 
 
 def dump_all(runs: Sequence[Run]) -> str:
