@@ -76,9 +76,10 @@ test: setup
 test-unit test-emulator test-vm: setup
 	@"$$(tools/setup.sh)" -P -m pytest -q -m 'not long' tests/$(@:test-%=%)
 
+# Both run, whatever the first says; pytest's summary is the last line.
 test-long: setup
-	@"$$(tools/setup.sh)" -P -m pytest -q tests/unit tests/lifecycle tests/emulator tests/vm
-	@"$$(tools/setup.sh)" -m tests.emulator.mutants
+	@"$$(tools/setup.sh)" -m tests.emulator.mutants; mutants=$$?; \
+	"$$(tools/setup.sh)" -P -m pytest -q tests/unit tests/lifecycle tests/emulator tests/vm && exit $$mutants
 
 bench: setup
 	@PYTHONPATH=. "$$(tools/setup.sh)" -P -m bench.one_guest
