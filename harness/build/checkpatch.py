@@ -19,7 +19,7 @@ from harness.model import Kernel, Series
 
 _SCRIPT = "scripts/checkpatch.pl"
 _SOURCE = "/build/src"
-_SECONDS = 120.0
+_SECONDS = 30.0
 _RECIPE = 1
 _ROOM = "checks"
 _FINDINGS = "findings.json"

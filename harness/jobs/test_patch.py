@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from harness import layout
 from harness.build import checkpatch
-from harness.errors import ExitStatus, UserError
+from harness.errors import ExitStatus, InfrastructureError, UserError
 from harness.jobs import controls
 from harness.jobs.base import base_of
 from harness.jobs.guests import GuestJob, GuestRunner
@@ -68,7 +69,7 @@ def run_series(request: Request, shop: Workshop, given: Given) -> tuple[Run, Pat
     emulator, image = shop.emulator, shop.guest_image
     page = page_size(setups)
     base = shop.variant(kernel, page_kib=page)
-    patched = shop.variant(kernel, series, page_kib=page) if series.patches else None
+    patched, checks = _patched(series, base, page, shop) if series.patches else (None, Checks())
 
     folder = RunFolder(request.results, series.title or f"kernel {kernel.version}")
     with folder.open() as where:
@@ -93,20 +94,27 @@ def run_series(request: Request, shop: Workshop, given: Given) -> tuple[Run, Pat
             notes=chosen.notes,
             base_why=chosen.why,
             command=_command(request, kernel, series),
-            checks=_checks(series, base, patched, shop),
+            checks=checks,
         )
         run = replace(_judge(run), seconds=time.monotonic() - clock)
         return run, folder.keep(run)
 
 
-def _checks(series: Series, base: BuiltKernel, patched: BuiltKernel | None, shop: Workshop) -> Checks:
-    """What a reviewer would ask beside the verdict."""
-    if patched is None:
-        return Checks()
-    return Checks(
-        warnings=checkpatch.new_warnings(base.warnings, patched.warnings),
-        checkpatch=checkpatch.check(base.kernel, series, cache=shop.cache, sandbox=shop.sandbox),
-    )
+def _patched(series: Series, base: BuiltKernel, page_kib: int, shop: Workshop) -> tuple[BuiltKernel, Checks]:
+    """The patched kernel, and what a reviewer would ask beside the verdict; the style is looked at meanwhile."""
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        style = beside.submit(_style, series, base.kernel, shop)
+        patched = shop.variant(base.kernel, series, page_kib=page_kib)
+        warnings = checkpatch.new_warnings(base.warnings, patched.warnings)
+        return patched, Checks(warnings=warnings, checkpatch=style.result())
+
+
+def _style(series: Series, kernel: Kernel, shop: Workshop) -> tuple[str, ...]:
+    """Findings of checkpatch; where it cannot be run, that is the finding: no verdict hangs on it."""
+    try:
+        return checkpatch.check(kernel, series, cache=shop.cache, sandbox=shop.sandbox)
+    except InfrastructureError as error:
+        return (f"checkpatch.pl was not run to its end: {error.message}",)
 
 
 def _guests(
