@@ -162,7 +162,7 @@ class Setup:
     cpu: str
     """QEMU CPU model; cortex-a57 has no hardware dirty bit, cortex-a76 has."""
     memory_mib: int = 512
-    cpus: int = 2
+    cpus: int = 1
     page_kib: int = 4
     """Page size of the kernel: 4, 16 or 64 KiB."""
     ssidsize: int = 16

@@ -35,7 +35,7 @@ class _SetupRow(_Strict):
     cpu: str
     oas: int = 44
     memory_mib: int = 512
-    cpus: int = 2
+    cpus: int = Field(default=1, ge=1, le=8)
     page_kib: Literal[4, 16, 64] = 4
     ssidsize: int = Field(default=16, ge=0, le=20)
     stall: Literal["off", "on", "force"] = "on"

@@ -127,11 +127,25 @@ def test_a_kernel_with_the_notification_is_not_affected(kernel: str, tmp_path: P
     assert {p["base"]["outcome"] for p in called.run["paths"]} == {"PASS"}
 
 
-def test_a_loop_goes_with_the_iotlb_off(tmp_path: Path) -> None:
-    """The control that every campaign runs: an SMMU that caches nothing cannot hold a stale entry."""
-    called = faultloop("test-patch", ROOT / "patches/linux/6.1-no-effect.patch", "--json", results=tmp_path)
-    controls = [g for g in called.run["guests"] if g["variant"] == "base-iotlb-off"]
-    assert {g["setup"] for g in controls} == set(SETUPS)
-    for guest in controls:
-        assert set(guest["outcomes"]) == LOOPS_ON_6_1
-        assert "LOOP" not in guest["outcomes"].values()
+@pytest.mark.long
+def test_a_second_cpu_changes_nothing(tmp_path: Path) -> None:
+    setups = ",".join(f"{name}+cpus=2" for name in SETUPS)
+    patch = ROOT / "patches/linux/6.1-fix-fault-paths.patch"
+    called = faultloop("test-patch", patch, "--base", "6.1", "--setup", setups, "--json", results=tmp_path)
+    run = called.run
+    assert (run["verdict"], called.status) == ("FIXES", 0), run["summary"]
+    base = outcomes(run, "base")
+    assert {path for (path, _), outcome in base.items() if outcome == "LOOP"} == LOOPS_ON_6_1
+    assert {setup for _, setup in base} == set(setups.split(","))
+    assert set(outcomes(run, "patched").values()) == {"PASS"}
+
+
+def test_controls_are_clean(tmp_path: Path) -> None:
+    """Where the IOTLB holds nothing, or hears the CPU's broadcasts, nothing loops: 6.1 shares the CPU's ASIDs."""
+    called = faultloop("run", "--kernel", "6.1", "--json", results=tmp_path)
+    for variant in ("base-iotlb-off", "base-btm"):
+        again = [g for g in called.run["guests"] if g["variant"] == variant]
+        assert {g["setup"] for g in again} == set(SETUPS)
+        for guest in again:
+            assert set(guest["outcomes"]) == LOOPS_ON_6_1
+            assert set(guest["outcomes"].values()) == {"PASS"}
