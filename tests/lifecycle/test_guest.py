@@ -208,6 +208,12 @@ def test_command_that_an_idle_guest_was_never_given_is_our_own_trouble(fakes: Fa
     assert "in _drain" in fakes.log("hang.txt")
 
 
+def test_command_that_ends_while_the_silent_guest_is_looked_at_has_ended(fakes: Fakes) -> None:
+    with fakes.guest(silence=1.0) as guest:
+        assert guest.run(["nap", "1.5"]).status == 0
+    assert "silent for 1 s" in guest.notes[0]
+
+
 def test_progress_resets_the_clock_of_silence(fakes: Fakes) -> None:
     with fakes.guest(silence=1.0) as guest:
         assert guest.run(["tick", "10"]).status == 0

@@ -153,6 +153,8 @@ class Server(paramiko.ServerInterface):
             for number in range(int(rest)):
                 channel.sendall(f"tick {number}\n".encode())
                 time.sleep(0.2)
+        elif word == "nap":
+            time.sleep(float(rest))
         elif word == "panic":
             self.fake.panic()
             return None
