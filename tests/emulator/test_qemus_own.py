@@ -2,7 +2,7 @@
 """QEMU's own qtests, on the emulator with our changes: those of aarch64 that need nothing that we do not build.
 
 They are built from the tree that the emulator is built from. qom-test, qos-test and test-hmp start boards with
-network cards, whose ROMs are not in it; they fail with stock QEMU built so as well.
+network cards, whose ROMs are not in it. (Seen for qom-test, and with stock QEMU as well; not for the other two.)
 """
 
 from __future__ import annotations
