@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -65,20 +65,9 @@ def test_patch(
     each: Each = False,
 ) -> None:
     """Say what a patch does: base and patched kernel are built, booted and compared path by path."""
-    from harness.jobs.test_patch import Request
     from harness.jobs.test_patch import test_patch as job
 
-    request = Request(
-        patches=tuple(patches),
-        version=version,
-        tree=tree,
-        kernel=base,
-        setups=setup,
-        workloads=workloads,
-        accel=_accel(accel),
-        fresh=fresh,
-        results=_results(),
-    )
+    request = _request(base, setup, workloads, accel, fresh, tree=tree, version=version, patches=patches)
     if each:
         _finish_each(request, as_json=as_json)
     _finish(*job(request, _workshop()), as_json=as_json)
@@ -113,20 +102,11 @@ def compare(
 ) -> None:
     """Compare patches for the same thing, on one base. Status 0 when all could be judged, 3 when one could not."""
     from harness.jobs.compare import compare as job
-    from harness.jobs.test_patch import Request
     from harness.model import Verdict
     from harness.report import compare as report
     from harness.report import document
 
-    request = Request(
-        kernel=base,
-        tree=tree,
-        setups=setup,
-        workloads=workloads,
-        accel=_accel(accel),
-        fresh=fresh,
-        results=_results(),
-    )
+    request = _request(base, setup, workloads, accel, fresh, tree=tree)
     runs = [run for run, _ in job(request, patches, _workshop())]
     if as_json:
         sys.stdout.write(document.dump_all(runs))
@@ -147,11 +127,9 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Say whether a kernel is affected: one variant, no patch. Status 0: no, 1: yes, 3: undecided."""
-    from harness.jobs.test_patch import Request, run_kernel
+    from harness.jobs.test_patch import run_kernel
 
-    request = Request(
-        kernel=kernel, setups=setup, workloads=workloads, accel=_accel(accel), fresh=fresh, results=_results()
-    )
+    request = _request(kernel, setup, workloads, accel, fresh)
     _finish(*run_kernel(request, _workshop()), as_json=as_json)
 
 
@@ -289,6 +267,32 @@ def _finish_each(request: Request, *, as_json: bool) -> None:
     sys.stdout.flush()
     bad = any(step.faults for step in told)
     raise typer.Exit(max(run.status, ExitStatus.NOT_FIXED) if bad else run.status)
+
+
+def _request(
+    kernel: str,
+    setups: str,
+    workloads: str,
+    accel: str,
+    fresh: bool,
+    *,
+    tree: str = "",
+    version: int | None = None,
+    patches: Sequence[str] = (),
+) -> Request:
+    from harness.jobs.test_patch import Request
+
+    return Request(
+        kernel=kernel,
+        patches=tuple(patches),
+        version=version,
+        tree=tree,
+        setups=setups,
+        workloads=workloads,
+        accel=_accel(accel),
+        fresh=fresh,
+        results=_results(),
+    )
 
 
 def _workshop() -> Workshop:

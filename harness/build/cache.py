@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import shutil
-import stat
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -190,30 +189,16 @@ class Cache:
             raise
 
 
-def _walk(entry: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Files and symbolic links below ``entry``, as paths relative to it; sockets and the like do not occur."""
-    todo = [""]
-    while todo:
-        prefix = todo.pop()
-        with os.scandir(entry / prefix) as found:
-            for item in found:
-                name = prefix + item.name
-                if item.is_dir(follow_symlinks=False):
-                    todo.append(name + "/")
-                elif name != MANIFEST:
-                    yield name, item
+def _listing(entry: Path) -> tuple[list[tuple[str, int, str]], str]:
+    """Kind (``f``, ``l``, ...), size and relative name of all below ``entry`` but folders and the manifest.
 
-
-def _listing(entry: Path) -> Iterator[tuple[str, int, str]]:
-    """Kind (``f``, ``l``), size and name of what is below ``entry``, as ``_walk`` names it.
-
-    By find(1): a kernel has 80,000 files, and every run looks at them. What vanishes meanwhile is missing.
+    By find(1), whose complaints come second: a kernel has 80,000 files, and every run looks at them.
     """
     argv = ["find", str(entry), "-mindepth", "1", "!", "-type", "d", "-printf", "%y %s %P\\0"]
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    for record in done.stdout.split(b"\0")[:-1]:
-        kind, size, name = record.split(b" ", 2)
-        yield kind.decode(), int(size), os.fsdecode(name)
+    records = (record.split(b" ", 2) for record in done.stdout.split(b"\0")[:-1])
+    found = [(kind.decode(), int(size), os.fsdecode(name)) for kind, size, name in records]
+    return [item for item in found if item[2] != MANIFEST], done.stderr.decode(errors="replace").strip()
 
 
 def _fault(entry: Path) -> str | None:
@@ -226,7 +211,8 @@ def _fault(entry: Path) -> str | None:
     if schema != _SCHEMA:
         return f"{MANIFEST} of another version"
     seen = 0
-    for kind, size, name in _listing(entry):
+    found, _ = _listing(entry)  # what vanishes meanwhile is missing
+    for kind, size, name in found:
         if name in links:
             seen += kind == "l"
         elif name in files:
@@ -240,15 +226,16 @@ def _fault(entry: Path) -> str | None:
 def _write_manifest(entry: Path, room: str, key: str) -> None:
     files: dict[str, tuple[int, str]] = {}
     links: dict[str, str] = {}
-    for name, item in _walk(entry):
-        mode = item.stat(follow_symlinks=False).st_mode
-        if stat.S_ISLNK(mode):
-            links[name] = str(Path(item.path).readlink())
-        elif stat.S_ISREG(mode):
-            path = Path(item.path)
-            files[name] = (path.stat().st_size, file_sha256(path))
+    found, complaints = _listing(entry)
+    if complaints:
+        raise InfrastructureError(f"{entry}: cannot be read", detail=complaints)
+    for kind, size, name in found:
+        if kind == "l":
+            links[name] = str((entry / name).readlink())
+        elif kind == "f":
+            files[name] = (size, file_sha256(entry / name))
         else:
-            raise InfrastructureError(f"{item.path}: neither a file, a folder nor a link")
+            raise InfrastructureError(f"{entry / name}: neither a file, a folder nor a link")
     made = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds")
     manifest = {"schema": _SCHEMA, "room": room, "key": key, "made": made, "files": files, "links": links}
     with (entry / MANIFEST).open("w", encoding="utf-8") as file:

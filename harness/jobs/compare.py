@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import UserError
-from harness.jobs.test_patch import Request, test_patch
+from harness.jobs.test_patch import Request, run_series
 from harness.jobs.workshop import Workshop
 from harness.model import Run
 
@@ -24,10 +24,9 @@ def compare(request: Request, patches: Sequence[str], shop: Workshop) -> list[tu
         raise UserError(
             f"{len(patches)} patches: a comparison has {LEAST} to {MOST}; one alone: faultloop test-patch"
         )
-    for patch in patches:
-        shop.patches([patch], version=request.version, tree=request.tree)
+    given = [shop.patches([patch], version=request.version, tree=request.tree) for patch in patches]
     runs: list[tuple[Run, Path]] = []
-    for patch in patches:
+    for one in given:
         kernel = request.kernel or (runs[0][0].kernel.name if runs else "")
-        runs.append(test_patch(replace(request, kernel=kernel, patches=(patch,)), shop))
+        runs.append(run_series(replace(request, kernel=kernel), shop, one))
     return runs

@@ -14,16 +14,15 @@ from rich.text import Text
 
 from harness.model import Change, Comparison, Outcome, PathResult, Run
 from harness.progress import printable
-from harness.report.text import STYLE
+from harness.report.text import STYLE, add_path, console_for
 
+_WIDTH = 200
 _COUNTED = (Outcome.PASS, Outcome.LOOP, Outcome.STALE, Outcome.CORRUPT)
 
 
 def show(runs: Sequence[Run], stream: TextIO) -> None:
     """Print the table; colours only where ``stream`` is a terminal that wants them."""
-    terminal = stream.isatty()
-    console = Console(file=stream, highlight=False, **({} if terminal else {"width": 200, "color_system": None}))  # type: ignore[arg-type]
-    _print(runs, console)
+    _print(runs, console_for(stream, _WIDTH))
 
 
 def plain(runs: Sequence[Run]) -> str:
@@ -51,11 +50,7 @@ def _print(runs: Sequence[Run], console: Console) -> None:
     for path in dict.fromkeys(path for path, _ in keys):
         mine = [key for key in keys if key[0] == path]
         rows = [_row([run.get(key) for run in pairs]) for key in mine]
-        if len(mine) > 1 and all([str(c) for c in row] == [str(c) for c in rows[0]] for row in rows):
-            table.add_row(path, "all", *rows[0])
-            continue
-        for number, (key, row) in enumerate(zip(mine, rows, strict=True)):
-            table.add_row("" if number else path, key[1], *row)
+        add_path(table, path, [setup for _, setup in mine], rows)
     table.add_section()
     table.add_row("verdict", "", "", *(str(run.judgement.verdict) if run.judgement else "" for run in runs))
     table.add_row("lines changed", "", "", *("+{} -{}".format(*changed_lines(run)) for run in runs))

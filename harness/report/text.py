@@ -37,17 +37,21 @@ _MOST = 4
 
 def show(run: Run, stream: TextIO, *, folder: Path | None = None) -> None:
     """Print the result of ``run``; colours only where ``stream`` is a terminal that wants them."""
-    console = Console(file=stream, highlight=False)
-    if not stream.isatty():
-        console = Console(file=stream, highlight=False, width=_WIDTH, color_system=None)
-    _print(run, console, folder)
+    _print(run, console_for(stream, _WIDTH), folder)
 
 
 def plain(run: Run) -> str:
     """The same as text, 100 columns."""
     stream = StringIO()
-    _print(run, Console(file=stream, highlight=False, width=_WIDTH, color_system=None), None)
+    _print(run, console_for(stream, _WIDTH), None)
     return stream.getvalue()
+
+
+def console_for(stream: TextIO, width: int) -> Console:
+    """A console on ``stream``: with the terminal's own colours and width, or plain and ``width`` columns wide."""
+    if stream.isatty():
+        return Console(file=stream, highlight=False)
+    return Console(file=stream, highlight=False, width=width, color_system=None)
 
 
 def _print(run: Run, console: Console, folder: Path | None) -> None:
@@ -101,7 +105,7 @@ def _pairs(comparisons: Sequence[Comparison]) -> Table:
         rows = [
             (*_cells(c.base), *_cells(c.patched), "" if c.change is Change.SAME else str(c.change)) for c in mine
         ]
-        _add(table, path, [c.setup for c in mine], rows)
+        add_path(table, path, [c.setup for c in mine], rows)
     return table
 
 
@@ -110,11 +114,12 @@ def _single(run: Run) -> Table:
     results = [r for record in run.records if record.variant == "base" for r in record.results]
     for path in dict.fromkeys(r.path for r in results):
         mine = [r for r in results if r.path == path]
-        _add(table, path, [r.setup for r in mine], [_cells(r) for r in mine])
+        add_path(table, path, [r.setup for r in mine], [_cells(r) for r in mine])
     return table
 
 
-def _add(table: Table, path: str, setups: Sequence[str], rows: Sequence[Sequence[Text | str]]) -> None:
+def add_path(table: Table, path: str, setups: Sequence[str], rows: Sequence[Sequence[Text | str]]) -> None:
+    """The rows of one path, one for each setup; setups that agree in every cell share one."""
     if len(setups) > 1 and all([str(c) for c in row] == [str(c) for c in rows[0]] for row in rows):
         table.add_row(path, "all", *rows[0])
         return
