@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -89,8 +90,11 @@ class Hit:
             assert time.monotonic() < end, f"never came to {phase}"
             time.sleep(0.02)
         time.sleep(0.3)
-        children = Path(f"/proc/{self.harness.pid}/task").glob("*/children")
-        (pid,) = {int(word) for file in children for word in file.read_text().split()}
+        found: set[int] = set()
+        for file in Path(f"/proc/{self.harness.pid}/task").glob("*/children"):
+            with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended since
+                found.update(map(int, file.read_text().split()))
+        (pid,) = found
         return pid
 
 

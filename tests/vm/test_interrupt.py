@@ -6,6 +6,7 @@ The test process is made the reaper of orphans, so that whatever the command lea
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -39,22 +40,38 @@ PATCH = """\
 
 @pytest.fixture(autouse=True)
 def reaper() -> Iterator[None]:
-    """Orphans of the command become children of this process."""
+    """Orphans of the command become children of this process; what a failed test left ends with it."""
     libc = ctypes.CDLL(None, use_errno=True)
     assert libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
     yield
+    while left := [pid for pid in pids_below(os.getpid()) if command_line(pid) is not None]:
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
     libc.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+def pids_below(parent: int) -> list[int]:
+    """Children of a process; none if it has ended, which it may at any time."""
+    found: list[int] = []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for task in Path(f"/proc/{parent}/task").iterdir():
+            found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def command_line(pid: int) -> str | None:
+    """Of a living process; None for one that has ended."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        if b") Z " not in Path(f"/proc/{pid}/stat").read_bytes():
+            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return None
 
 
 def children() -> list[str]:
     """Command lines of this process's living children."""
-    found = []
-    for task in Path("/proc/self/task").iterdir():
-        for pid in (task / "children").read_text().split():
-            if b") Z " in Path(f"/proc/{pid}/stat").read_bytes():
-                continue
-            found.append(Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace"))
-    return found
+    return [line for pid in pids_below(os.getpid()) if (line := command_line(pid)) is not None]
 
 
 def temporaries() -> set[str]:
@@ -102,18 +119,10 @@ def running_names() -> list[str]:
     """Names of all processes below this one."""
     names, todo = [], [os.getpid()]
     while todo:
-        pid = todo.pop()
-        for task in Path(f"/proc/{pid}/task").glob("*"):
-            try:
-                below = (task / "children").read_text().split()
-            except OSError:
-                continue
-            for child in below:
-                todo.append(int(child))
-                try:
-                    names.append(Path(f"/proc/{child}/comm").read_text().strip())
-                except OSError:
-                    continue
+        for child in pids_below(todo.pop()):
+            todo.append(child)
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                names.append(Path(f"/proc/{child}/comm").read_text().strip())
     return names
 
 
