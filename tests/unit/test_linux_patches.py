@@ -5,39 +5,25 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
+from harness.errors import UserError
+from harness.expected import Expectation
 from harness.model import Verdict
+from harness.sources import expectations
 
 ROOT = Path(__file__).resolve().parents[2]
 LINUX = ROOT / "patches/linux"
-KEYS = {
-    "file",
-    "base",
-    "title",
-    "approach",
-    "verdict",
-    "mends",
-    "leaves",
-    "breaks",
-    "splat",
-    "end",
-    "thread",
-    "reason",
-}
-
-
-def _rows() -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = yaml.safe_load((LINUX / "catalogue.yaml").read_text(encoding="utf-8"))["patches"]
-    return rows
-
-
-def _paths() -> set[str]:
-    text = (ROOT / "guest-tests/workloads/catalogue.yaml").read_text(encoding="utf-8")
-    return {row["path"] for row in yaml.safe_load(text)["workloads"]}
+PATHS = [
+    row["path"]
+    for row in yaml.safe_load((ROOT / "guest-tests/workloads/catalogue.yaml").read_text(encoding="utf-8"))[
+        "workloads"
+    ]
+]
+CATALOGUE = expectations.load(LINUX / "catalogue.yaml", PATHS)
+each_row = pytest.mark.parametrize("row", CATALOGUE.patches, ids=lambda row: str(row.name))
 
 
 def _subject(text: str) -> str:
@@ -47,35 +33,78 @@ def _subject(text: str) -> str:
 
 
 def test_every_patch_has_one_row() -> None:
-    listed = [row["file"] for row in _rows()]
+    listed = [row.file for row in CATALOGUE.patches]
     assert sorted(listed) == sorted(p.name for p in LINUX.glob("*.patch"))
 
 
-@pytest.mark.parametrize("row", _rows(), ids=lambda row: str(row["file"]))
-def test_row_is_sound(row: dict[str, Any]) -> None:
-    assert set(row) == KEYS
-    verdict = Verdict(row["verdict"])
-    mends, leaves, breaks = set(row["mends"]), set(row["leaves"]), set(row["breaks"])
-    assert (mends | leaves | breaks) <= _paths()
-    assert not mends & leaves and not mends & breaks and not leaves & breaks
-    assert row["end"] in {"POWEROFF", "PANIC"}
-    worse = bool(breaks or row["splat"] or row["end"] == "PANIC")
+@each_row
+def test_row_is_sound(row: Expectation) -> None:
+    assert not row.mends & row.leaves and not row.mends & row.breaks and not row.leaves & row.breaks
+    assert not row.breaks & row.loops
+    if row.end != "PANIC":
+        assert _without_setups(row.mends | row.leaves) == row.loops, "each path that loops is mended or left"
+    worse = bool(row.breaks or row.splat or row.end == "PANIC")
     expected = {
-        Verdict.FIXES: mends and not leaves and not worse,
-        Verdict.PARTIAL: mends and leaves and not worse,
-        Verdict.NO_EFFECT: leaves and not mends and not worse,
+        Verdict.FIXES: row.mends and not row.leaves and not worse,
+        Verdict.PARTIAL: row.mends and row.leaves and not worse,
+        Verdict.NO_EFFECT: row.leaves and not row.mends and not worse,
         Verdict.REGRESSES: worse,
     }
-    assert expected[verdict], f"{row['file']}: {verdict} does not follow from its lists"
+    assert expected[row.verdict], f"{row.file}: {row.verdict} does not follow from its lists"
 
 
-@pytest.mark.parametrize("row", _rows(), ids=lambda row: str(row["file"]))
-def test_patch_is_a_mail(row: dict[str, Any]) -> None:
+@each_row
+def test_patch_is_a_mail(row: Expectation) -> None:
     """git format-patch's form, and a plain word in every one that must not be merged."""
-    text = (LINUX / row["file"]).read_text(encoding="ascii")
+    text = (LINUX / row.file).read_text(encoding="ascii")
     assert text.startswith("From 0000000000000000000000000000000000000000 Mon Sep 17 00:00:00 2001\n")
-    assert _subject(text) == row["title"]
+    assert _subject(text) == row.title
     message, diff = text.split("\n---\n", 1)
     assert re.search(r"^ \d+ files? changed", diff, re.MULTILINE)
-    assert ("ot for merging" in message) == (row["verdict"] != "FIXES")
+    assert ("ot for merging" in message) == (row.verdict != "FIXES")
     assert all(len(line) <= 78 for line in message.splitlines())
+
+
+def _without_setups(names: frozenset[str]) -> frozenset[str]:
+    return frozenset(name.partition("@")[0] for name in names)
+
+
+ROW = """\
+  - {file: a.patch, base: "6.1", title: t, approach: a, verdict: PARTIAL, mends: [one], leaves: [rest, c@big],
+     breaks: [], splat: "", end: POWEROFF, thread: "", reason: r}
+"""
+FILE = "sets: {one: [a], rest: [b, one-more], one-more: [d]}\nloops: {'6.1': [one, rest, c]}\npatches:\n" + ROW
+
+
+def read(folder: Path, text: str) -> Expectation:
+    file = folder / "catalogue.yaml"
+    file.write_text(text, encoding="utf-8")
+    return expectations.load(file, ["a", "b", "c", "d"]).patches[0]
+
+
+def test_sets_stand_for_their_paths_and_may_hold_sets(tmp_path: Path) -> None:
+    row = read(tmp_path, FILE)
+    lists = [sorted(names) for names in (row.mends, row.leaves, row.loops)]
+    assert lists == [["a"], ["b", "c@big", "d"], ["a", "b", "c", "d"]]
+
+
+def test_a_path_may_be_expected_on_one_setup_only(tmp_path: Path) -> None:
+    row = read(tmp_path, FILE)
+    assert row.patched_outcome("c", "big") == "LOOP" and row.patched_outcome("c", "small") == "PASS"
+    assert row.base_outcome("c", "small") == "LOOP"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error"),
+    [
+        ("[one]", "[onw]", r"a\.patch: no path and no set is called 'onw'; did you mean one"),
+        ("one-more: [d]", "one-more: [rest]", "the set 'rest' holds itself"),
+        ("one: [a]", "a: [a]", "the set 'a' has the name of a path"),
+        ("'6.1':", "'6.2':", "a.patch: `loops` says nothing of its base '6.1'"),
+        ("splat:", "spalt:", r"catalogue\.yaml:5: .*unknown key"),
+        ("PARTIAL", "PARTLY", "catalogue.yaml:4: .*verdict"),
+    ],
+)
+def test_what_is_wrong_in_the_catalogue_is_named(tmp_path: Path, old: str, new: str, error: str) -> None:
+    with pytest.raises(UserError, match=error):
+        read(tmp_path, FILE.replace(old, new, 1))

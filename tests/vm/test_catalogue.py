@@ -7,64 +7,26 @@ the patch that takes the notification out again is for it; 6.12 is in `make test
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from pydantic import BaseModel, ConfigDict
 
-from harness.model import Verdict
+from harness.expected import Expectation
 from harness.oracle.verdict import STATUS
+from harness.sources import catalogue as workloads
+from harness.sources import expectations
 from tests.vm.command import ROOT, THREAD, faultloop, outcomes
 
 SETUPS = ("cortex-a57", "cortex-a76")
-LOOPS_ON_6_1 = {
-    "anon-reuse",
-    "anon-reuse-cpu-first",
-    "shmem-clean",
-    "file-mkwrite",
-    "madv-free",
-    "madv-free-cpu-first",
-    "hugetlb-reuse",
-    "thp-reuse",
-}
+CATALOGUE = expectations.load(
+    ROOT / "patches/linux/catalogue.yaml",
+    [w.path for w in workloads.workloads(ROOT / "guest-tests/workloads/catalogue.yaml")],
+)
 
 
-class Row(BaseModel):
-    """A row of ``patches/linux/catalogue.yaml``."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    file: str
-    base: str
-    title: str
-    approach: str
-    verdict: Verdict
-    mends: tuple[str, ...]
-    leaves: tuple[str, ...]
-    breaks: tuple[str, ...]
-    splat: str
-    end: str
-    thread: str
-    reason: str
-
-
-def rows() -> Iterator[Any]:
-    data = yaml.safe_load((ROOT / "patches" / "linux" / "catalogue.yaml").read_text(encoding="utf-8"))
-    for entry in data["patches"]:
-        row = Row.model_validate(entry)
-        yield pytest.param(row, id=row.file.removesuffix(".patch"))
-
-
-def test_every_patch_has_a_row() -> None:
-    files = {p.name for p in (ROOT / "patches" / "linux").glob("*.patch")}
-    assert files == {param.values[0].file for param in rows()}
-
-
-@pytest.mark.parametrize("row", list(rows()))
-def test_verdict_and_paths(row: Row, tmp_path: Path) -> None:
+@pytest.mark.parametrize("row", CATALOGUE.patches, ids=lambda row: str(row.name))
+def test_verdict_and_paths(row: Expectation, tmp_path: Path) -> None:
     patch = ROOT / "patches" / "linux" / row.file
     called = faultloop("test-patch", patch, "--base", row.base, "--json", results=tmp_path)
     run = called.run
@@ -74,20 +36,16 @@ def test_verdict_and_paths(row: Row, tmp_path: Path) -> None:
     check_log(run, row, tmp_path)
 
 
-def check_paths(run: dict[str, Any], row: Row) -> None:
+def check_paths(run: dict[str, Any], row: Expectation) -> None:
     base, patched = outcomes(run, "base"), outcomes(run, "patched")
-    loops_on_base = {*row.mends, *row.leaves} or (LOOPS_ON_6_1 if row.base == "6.1" else set())
     assert {setup for _, setup in base} == set(SETUPS)
     for path, setup in base:
-        assert base[path, setup] == ("LOOP" if path in loops_on_base else "PASS"), (path, setup)
-    if row.splat:
-        return
+        assert base[path, setup] == row.base_outcome(path, setup), (path, setup)
     for path, setup in patched:
-        loops = path in row.leaves or path in row.breaks
-        assert patched[path, setup] == ("LOOP" if loops else "PASS"), (path, setup)
+        assert patched[path, setup] == (row.patched_outcome(path, setup) or patched[path, setup]), (path, setup)
 
 
-def check_log(run: dict[str, Any], row: Row, results: Path) -> None:
+def check_log(run: dict[str, Any], row: Expectation, results: Path) -> None:
     """The expected splat, on the patched variant and only there; the way its guests ended."""
     latest = results / "latest"
     consoles = {
@@ -112,8 +70,9 @@ def test_the_thread_as_it_was_saved(tmp_path: Path) -> None:
     assert (run["verdict"], called.status) == ("PARTIAL", 1), run["summary"]
     mended = {p["path"] for p in run["paths"] if p["change"] == "mended"}
     left = {p["path"] for p in run["paths"] if p["change"] == "not mended"}
-    assert mended == {"shmem-clean", "madv-free", "madv-free-cpu-first", "hugetlb-reuse"}
-    assert left == {"anon-reuse", "anon-reuse-cpu-first", "file-mkwrite", "thp-reuse"}
+    sets = CATALOGUE.sets
+    assert mended == sets["by-pte-fault"] | sets["by-hugetlb"]
+    assert left == sets["by-wp-reuse"] | sets["by-thp"]
     assert run["builds"]["patched"]["objects"] < run["builds"]["base"]["objects"] / 10
     (patch,) = run["patch"]["patches"]
     assert patch["files"] == ["include/linux/mmu_notifier.h", "mm/hugetlb.c", "mm/memory.c"]
@@ -135,7 +94,7 @@ def test_a_second_cpu_changes_nothing(tmp_path: Path) -> None:
     run = called.run
     assert (run["verdict"], called.status) == ("FIXES", 0), run["summary"]
     base = outcomes(run, "base")
-    assert {path for (path, _), outcome in base.items() if outcome == "LOOP"} == LOOPS_ON_6_1
+    assert {path for (path, _), outcome in base.items() if outcome == "LOOP"} == CATALOGUE.loops["6.1"]
     assert {setup for _, setup in base} == set(setups.split(","))
     assert set(outcomes(run, "patched").values()) == {"PASS"}
 
@@ -147,5 +106,5 @@ def test_controls_are_clean(tmp_path: Path) -> None:
         again = [g for g in called.run["guests"] if g["variant"] == variant]
         assert {g["setup"] for g in again} == set(SETUPS)
         for guest in again:
-            assert set(guest["outcomes"]) == LOOPS_ON_6_1
+            assert set(guest["outcomes"]) == CATALOGUE.loops["6.1"]
             assert set(guest["outcomes"].values()) == {"PASS"}
