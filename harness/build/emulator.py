@@ -138,7 +138,11 @@ class Job:
             self.tell(line)
 
         try:
-            self.sandbox.run(argv, binds=binds, env=_ENVIRONMENT, cwd=_BUILD, on_output=on_line, log=log)
+            # A sanitizer's shadow memory is larger than any bound of an address space.
+            limits = replace(self.sandbox.limits, address_space=False)
+            self.sandbox.run(
+                argv, binds=binds, env=_ENVIRONMENT, cwd=_BUILD, on_output=on_line, log=log, limits=limits
+            )
         except CommandFailed as error:
             name = Path(argv[0]).name
             detail = compile_log.errors(lines)
