@@ -193,6 +193,12 @@ class Workload:
     what: str
     functions: tuple[str, ...] = ()
     """Kernel functions it is about."""
+    needs: str = ""
+    """What a kernel or a machine may lack: the path is skipped then."""
+    expect: Mapping[str, Outcome] = field(default_factory=dict)
+    """Kernel series -> outcome that reading its source lets expect."""
+    why: str = ""
+    """The reason for that."""
     thread: str = ""
     control: bool = False
     """Expected clean on every kernel: it shows that the harness works."""

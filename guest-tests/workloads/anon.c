@@ -7,6 +7,7 @@
 #include "area.h"
 #include "ktap.h"
 #include "paths.h"
+#include "swap.h"
 #include "upgrade.h"
 
 static void *anon_page(void)
@@ -116,12 +117,27 @@ void anon_reuse(void)
 	upgrade_run(&upgrade, &s);
 }
 
-void anon_reuse_cpu_first(void)
+/*
+ * Swapped in by a read, and nobody else's. The kernel may map it read-only, or
+ * writable and clean: the device's first write raises either.
+ */
+static void prepare_swapped(struct subject *s)
 {
+	swap_begin();
+	s->word = anon_page();
+	WRITE_ONCE(*s->word, VALUE_OLD);
+	s->value = VALUE_OLD;
+	ktap_point(swap_out(s->word, page_size), PRECONDITION, "the page went to swap");
+}
+
+void swapin_reuse(void)
+{
+	static const char * const functions[] = {
+		"wp_page_reuse", "do_wp_page", "ptep_set_access_flags", NULL
+	};
 	static const struct upgrade upgrade = {
-		.prepare = prepare_forked,
-		.act = upgrade_cpu_writes,
-		.functions = reuse_functions,
+		.prepare = prepare_swapped,
+		.functions = functions,
 	};
 	struct subject s = { };
 

@@ -4,6 +4,7 @@
 #include <linux/kernel-page-flags.h>
 #include <sched.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/rseq.h>
 #include <sys/syscall.h>
@@ -22,6 +23,7 @@
 #define STACK_PAGES	16
 #define FILL_PAGES	64	/* more than any kernel's batch holds */
 #define DRAIN_TRIES	8
+#define PAGEMAP_SWAPPED	(1ULL << 62)
 
 #define RSEQ_AREA_SIZE	32	/* as the C library registers it */
 
@@ -60,14 +62,18 @@ void area_init(void)
 
 void *area_map(size_t size, int prot, int flags, int fd)
 {
-	void *wanted = (void *)next_address;
-	void *addr = mmap(wanted, size, prot, flags | MAP_FIXED_NOREPLACE, fd, 0);
+	size_t unit = size > huge_size() ? size : huge_size();
+	void *wanted, *addr;
+
+	next_address = (next_address + unit - 1) / unit * unit;
+	wanted = (void *)next_address;
+	addr = mmap(wanted, size, prot, flags | MAP_FIXED_NOREPLACE, fd, 0);
 
 	if (addr == MAP_FAILED)
 		die_errno("mmap of %zu bytes", size);
 	if (addr != wanted)
 		die("mmap at %p gave %p", wanted, addr);
-	next_address += 4 * huge_size();
+	next_address += 4 * unit;
 	return addr;
 }
 
@@ -88,20 +94,42 @@ void area_settle(void)
 	errno = 0;
 }
 
-static bool on_lru(const void *addr)
+static uint64_t entry_of(const char *table, uint64_t index)
+{
+	uint64_t entry;
+	int fd = open(table, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		die_errno(table);
+	if (pread(fd, &entry, sizeof(entry), index * sizeof(entry)) != sizeof(entry))
+		die_errno(table);
+	close(fd);
+	return entry;
+}
+
+uint64_t area_flags(const void *addr)
 {
 	struct sva_testdev_pte pte = dma_pte(addr);
-	uint64_t flags;
-	int fd;
 
-	fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+	return entry_of("/proc/kpageflags", pte_pfn(&pte));
+}
+
+bool area_swapped(const void *addr)
+{
+	return entry_of("/proc/self/pagemap", (uintptr_t)addr / page_size) & PAGEMAP_SWAPPED;
+}
+
+bool area_write_file(const char *name, const char *text)
+{
+	int fd = open(name, O_WRONLY | O_CLOEXEC);
+	ssize_t length = strlen(text);
+	bool ok;
+
 	if (fd < 0)
-		die_errno("/proc/kpageflags");
-	if (pread(fd, &flags, sizeof(flags), pte_pfn(&pte) * sizeof(flags)) !=
-	    sizeof(flags))
-		die_errno("/proc/kpageflags");
+		return false;
+	ok = write(fd, text, length) == length;
 	close(fd);
-	return flags & (1UL << KPF_LRU);
+	return ok;
 }
 
 /* Push it out: a batch is emptied when it is full, and when memory is unmapped. */
@@ -124,7 +152,7 @@ bool area_drain(const void *addr)
 
 	for (i = 0; i < DRAIN_TRIES; i++) {
 		fill_batches();
-		if (on_lru(addr))
+		if (area_flags(addr) & (1UL << KPF_LRU))
 			return true;
 	}
 	return false;

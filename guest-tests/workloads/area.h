@@ -24,7 +24,7 @@ void area_init(void);
 
 /*
  * New mapping at an address that no other process uses, in a table of its own,
- * aligned to huge_size().
+ * aligned to huge_size(), or to its own size if that is more (a power of two).
  */
 void *area_map(size_t size, int prot, int flags, int fd);
 
@@ -36,6 +36,15 @@ void area_settle(void);
 
 /* Get a page out of the batches; whether it is on its LRU list afterwards. */
 bool area_drain(const void *addr);
+
+/* What the kernel says of the page that is mapped there: bits KPF_*. */
+uint64_t area_flags(const void *addr);
+
+/* Whether the page there has gone to swap. */
+bool area_swapped(const void *addr);
+
+/* One write() to a file of /proc or /sys; false, with errno, if that fails. */
+bool area_write_file(const char *name, const char *text);
 
 /* Fork a child that does nothing and is gone. */
 void area_fork_and_reap(void);

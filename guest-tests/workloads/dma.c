@@ -30,20 +30,20 @@ void dma_open(void)
 	pasid = bind.pasid;
 }
 
-static struct sva_testdev_dma run(uint32_t op, uint64_t addr, uint64_t data)
+static struct sva_testdev_dma run(uint32_t op, uint64_t addr, uint64_t data, size_t size)
 {
 	struct sva_testdev_dma dma = {
 		.addr = addr,
 		.data = data,
-		.len = sizeof(data),
+		.len = size,
 		.op = op,
 		.max_stalls = dma_max_stalls,
 	};
 
 	if (ioctl(device, SVA_TESTDEV_IOC_DMA, &dma))
-		die_errno("engine %u: %s of %#llx: status %#x after %u stalls",
-			  dma.engine, op == SVA_TESTDEV_READ ? "read" : "write",
-			  (unsigned long long)addr, dma.status, dma.stalls);
+		die_errno("engine %u: operation %u at %#llx: status %#x after %u stalls",
+			  dma.engine, op, (unsigned long long)addr, dma.status,
+			  dma.stalls);
 	if (dma.status & (SVA_TESTDEV_NO_PASID | SVA_TESTDEV_BAD_PROGRAM))
 		die("engine %u was programmed badly: status %#x", dma.engine,
 		    dma.status);
@@ -52,12 +52,61 @@ static struct sva_testdev_dma run(uint32_t op, uint64_t addr, uint64_t data)
 
 struct sva_testdev_dma dma_read(const void *addr)
 {
-	return run(SVA_TESTDEV_READ, (uintptr_t)addr, 0);
+	return run(SVA_TESTDEV_READ, (uintptr_t)addr, 0, sizeof(uint64_t));
 }
 
 struct sva_testdev_dma dma_write(void *addr, uint64_t value)
 {
-	return run(SVA_TESTDEV_WRITE, (uintptr_t)addr, value);
+	return run(SVA_TESTDEV_WRITE, (uintptr_t)addr, value, sizeof(value));
+}
+
+struct sva_testdev_dma dma_fill(void *addr, size_t size, uint64_t seed)
+{
+	return run(SVA_TESTDEV_FILL, (uintptr_t)addr, seed, size);
+}
+
+struct sva_testdev_dma dma_verify(const void *addr, size_t size, uint64_t seed)
+{
+	return run(SVA_TESTDEV_VERIFY, (uintptr_t)addr, seed, size);
+}
+
+uint32_t dma_hammer(void *addr, size_t size, uint32_t op, uint32_t expect, uint64_t seed)
+{
+	struct sva_testdev_hammer hammer = {
+		.addr = (uintptr_t)addr,
+		.len = size,
+		.data = seed,
+		.data2 = seed + 1,
+		.op = op,
+		.expect = expect,
+		.max_stalls = dma_max_stalls,
+	};
+
+	if (ioctl(device, SVA_TESTDEV_IOC_HAMMER, &hammer))
+		die_errno("start of a hammer");
+	return hammer.engine;
+}
+
+struct sva_testdev_stop dma_stop(uint32_t engine)
+{
+	struct sva_testdev_stop stop = { .engine = engine };
+
+	if (ioctl(device, SVA_TESTDEV_IOC_STOP, &stop))
+		die_errno("engine %u: the hammer does not stop (status %#x)", engine,
+			  stop.status);
+	return stop;
+}
+
+void dma_unbind(void)
+{
+	if (ioctl(device, SVA_TESTDEV_IOC_UNBIND))
+		die_errno("unbind");
+}
+
+void dma_keep(void)
+{
+	if (fcntl(device, F_SETFD, 0))
+		die_errno("fcntl");
 }
 
 const char *dma_end(const struct sva_testdev_dma *dma)

@@ -4,6 +4,7 @@
 #define DMA_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "sva_testdev.h"
@@ -19,6 +20,23 @@ void dma_open(void);
 /* Eight bytes at an address; whatever the device answers is in the result. */
 struct sva_testdev_dma dma_read(const void *addr);
 struct sva_testdev_dma dma_write(void *addr, uint64_t value);
+
+/* A range filled with the device's pattern of a seed, or compared with it. */
+struct sva_testdev_dma dma_fill(void *addr, size_t size, uint64_t seed);
+struct sva_testdev_dma dma_verify(const void *addr, size_t size, uint64_t seed);
+
+/*
+ * An engine that reads or writes (SVA_TESTDEV_HAMMER_*) all over a range until it
+ * is stopped; EXPECT_PATTERN and EXPECT_DONE as the driver's interface has them.
+ */
+uint32_t dma_hammer(void *addr, size_t size, uint32_t op, uint32_t expect, uint64_t seed);
+struct sva_testdev_stop dma_stop(uint32_t engine);
+
+/* End the binding; whatever runs is aborted. */
+void dma_unbind(void);
+
+/* Keep the device open over exec(). */
+void dma_keep(void);
 
 static inline bool dma_done(const struct sva_testdev_dma *dma)
 {

@@ -22,7 +22,13 @@ static void map_file(struct subject *s)
 /* A page of tmpfs that was never written: clean, though its entry may be written. */
 static void prepare_shmem(struct subject *s)
 {
-	file = memfd_create("shmem-clean", MFD_CLOEXEC);
+	s->word = area_map(page_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1);
+	s->value = READ_ONCE(*s->word);
+}
+
+static void prepare_memfd(struct subject *s)
+{
+	file = memfd_create("memfd-clean", MFD_CLOEXEC);
 	if (file < 0)
 		die_errno("memfd_create");
 	if (ftruncate(file, page_size))
@@ -31,16 +37,26 @@ static void prepare_shmem(struct subject *s)
 	s->value = READ_ONCE(*s->word);
 }
 
-void shmem_clean(void)
+static void run_clean(void (*prepare)(struct subject *s))
 {
 	static const char * const functions[] = { "ptep_set_access_flags", NULL };
-	static const struct upgrade upgrade = {
-		.prepare = prepare_shmem,
+	const struct upgrade upgrade = {
+		.prepare = prepare,
 		.functions = functions,
 	};
 	struct subject s = { };
 
 	upgrade_run(&upgrade, &s);
+}
+
+void shmem_clean(void)
+{
+	run_clean(prepare_shmem);
+}
+
+void memfd_clean(void)
+{
+	run_clean(prepare_memfd);
 }
 
 /* A page of a file on disk, written back: the file system wants to know of a write. */
@@ -65,14 +81,28 @@ static void prepare_disk(struct subject *s)
 	s->value = value;
 }
 
-void file_mkwrite(void)
+/* Written by the device, then cleaned: writeback takes the right to write away. */
+static void prepare_written_back(struct subject *s)
+{
+	struct sva_testdev_dma first;
+
+	prepare_disk(s);
+	first = dma_write(s->word, ~VALUE_OLD);
+	ktap_point(dma_done(&first), PRECONDITION, "device write before the writeback %s",
+		   dma_end(&first));
+	if (fsync(file))
+		die_errno("fsync of " DISK_FILE);
+	s->value = ~VALUE_OLD;
+}
+
+static void run_disk(void (*prepare)(struct subject *s))
 {
 	static const char * const functions[] = {
 		"wp_page_reuse", "do_page_mkwrite", "ext4_page_mkwrite",
 		"ptep_set_access_flags", NULL
 	};
-	static const struct upgrade upgrade = {
-		.prepare = prepare_disk,
+	const struct upgrade upgrade = {
+		.prepare = prepare,
 		.functions = functions,
 	};
 	struct subject s = { };
@@ -87,4 +117,14 @@ void file_mkwrite(void)
 		   trace_hits("folio_mkclean"));
 	ktap_point(found == READ_ONCE(*s.word), DATA, "the file holds %#llx, memory %#llx",
 		   (unsigned long long)found, (unsigned long long)READ_ONCE(*s.word));
+}
+
+void file_mkwrite(void)
+{
+	run_disk(prepare_disk);
+}
+
+void file_writeback(void)
+{
+	run_disk(prepare_written_back);
 }

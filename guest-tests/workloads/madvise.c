@@ -38,15 +38,3 @@ void madv_free(void)
 
 	upgrade_run(&upgrade, &s);
 }
-
-void madv_free_cpu_first(void)
-{
-	static const struct upgrade upgrade = {
-		.prepare = prepare,
-		.act = upgrade_cpu_writes,
-		.functions = functions,
-	};
-	struct subject s = { };
-
-	upgrade_run(&upgrade, &s);
-}

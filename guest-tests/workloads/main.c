@@ -16,31 +16,81 @@
 #include "proof.h"
 #include "selftest.h"
 #include "trace.h"
+#include "upgrade.h"
+
+/*
+ * Paths that raise an entry have four forms: the device writes first or a CPU
+ * does; the SMMU has cached the entry or has not. They are paths with a suffix.
+ */
+#define FORM_CPU_FIRST	(1u << 0)
+#define FORM_UNCACHED	(1u << 1)
+#define NR_FORMS	4
+
+static const char * const suffixes[NR_FORMS] = {
+	"", "-cpu-first", "-uncached", "-cpu-first-uncached"
+};
 
 static const struct path {
 	const char *name;
 	void (*run)(void);
+	unsigned int forms;	/* bits that its forms may have, all combinations */
 } paths[] = {
-	{ "first-touch", first_touch },
-	{ "zero-page-cow", zero_page_cow },
-	{ "anon-reuse", anon_reuse },
-	{ "anon-reuse-cpu-first", anon_reuse_cpu_first },
-	{ "shmem-clean", shmem_clean },
-	{ "file-mkwrite", file_mkwrite },
-	{ "madv-free", madv_free },
-	{ "madv-free-cpu-first", madv_free_cpu_first },
-	{ "hugetlb-reuse", hugetlb_reuse },
-	{ "thp-reuse", thp_reuse },
-	{ "mprotect-upgrade", mprotect_upgrade },
-	{ "mprotect-readonly", mprotect_readonly },
-	{ "munmap", munmap_path },
-	{ "fork-child-alive", fork_child_alive },
-	{ "unmapped", unmapped },
+#define ONE	0
+#define ALL	(FORM_CPU_FIRST | FORM_UNCACHED)
+#define CACHED	FORM_UNCACHED
+	{ "first-touch", first_touch, ONE },
+	{ "zero-page-cow", zero_page_cow, CACHED },
+	{ "anon-reuse", anon_reuse, ALL },
+	{ "swapin-reuse", swapin_reuse, ALL },
+	{ "shmem-clean", shmem_clean, ALL },
+	{ "memfd-clean", memfd_clean, ALL },
+	{ "file-mkwrite", file_mkwrite, ALL },
+	{ "file-writeback", file_writeback, ALL },
+	{ "madv-free", madv_free, ALL },
+	{ "hugetlb-reuse", hugetlb_reuse, ALL },
+	{ "hugetlb-shared-clean", hugetlb_shared_clean, ALL },
+	{ "hugetlb-cont-pte", hugetlb_cont_pte, ALL },
+	{ "hugetlb-cont-pmd", hugetlb_cont_pmd, ALL },
+	{ "thp-reuse", thp_reuse, ALL },
+	{ "thp-clean", thp_clean, ALL },
+	{ "shmem-thp-clean", shmem_thp_clean, ALL },
+	{ "contpte-sibling", contpte_sibling, CACHED },
+	{ "gup-write", gup_write, CACHED },
+	{ "gup-proc-mem", gup_proc_mem, CACHED },
+	{ "uffd-wp-clear", uffd_wp_clear, CACHED },
+	{ "mprotect-upgrade", mprotect_upgrade, CACHED },
+	{ "access-flag", access_flag, CACHED },
+	{ "fork-child-alive", fork_child_alive, ONE },
+	{ "ksm-break", ksm_break, CACHED },
+	{ "ksm-merge", ksm_merge, ONE },
+	{ "soft-offline", soft_offline, ONE },
+	{ "thp-split", thp_split, ONE },
+	{ "thp-collapse", thp_collapse, ONE },
+	{ "mremap", mremap_path, ONE },
+	{ "uffd-move", uffd_move, ONE },
+	{ "mprotect-readonly", mprotect_readonly, ONE },
+	{ "mprotect-none", mprotect_none, ONE },
+	{ "munmap", munmap_path, ONE },
+	{ "dontneed", dontneed, ONE },
+	{ "truncate", truncate_path, ONE },
+	{ "punch-hole", punch_hole, ONE },
+	{ "pageout", pageout, ONE },
+	{ "exit", exit_path, ONE },
+	{ "exit-last-thread", exit_last_thread, ONE },
+	{ "kill", kill_path, ONE },
+	{ "exec", exec_path, ONE },
+	{ "unbind", unbind, ONE },
+	{ "unmapped", unmapped, ONE },
+	{ "prot-none", prot_none, ONE },
+	{ "write-read-only", write_read_only, ONE },
+	{ "guard-page", guard_page, ONE },
+	{ "kernel-address", kernel_address, ONE },
+	{ "non-canonical", non_canonical, ONE },
 };
 
 #define NR_PATHS	ARRAY_SIZE(paths)
 
-static const struct path *running;
+static char running[64];
 
 static const char usage[] =
 	"usage: workloads [-s STALLS] [-u] PATH | --all | --list | --prepare | --selftest\n"
@@ -64,26 +114,50 @@ static void note(const char *what, const char *name)
 
 static void note_end(void)
 {
-	note("end", running->name);
+	note("end", running);
+}
+
+static bool has_form(const struct path *path, unsigned int form)
+{
+	return !(form & ~path->forms);
+}
+
+/* The path of that name, its form set; NULL if there is none. */
+static const struct path *find_path(const char *name)
+{
+	unsigned int form;
+	size_t i;
+
+	for (i = 0; i < NR_PATHS; i++) {
+		size_t length = strlen(paths[i].name);
+
+		if (strncmp(paths[i].name, name, length))
+			continue;
+		for (form = 0; form < NR_FORMS; form++)
+			if (has_form(&paths[i], form) && !strcmp(name + length, suffixes[form])) {
+				cpu_first = form & FORM_CPU_FIRST;
+				never_cached = form & FORM_UNCACHED;
+				return &paths[i];
+			}
+	}
+	return NULL;
 }
 
 static int run_path(const char *name)
 {
-	size_t i;
+	const struct path *path = find_path(name);
 
-	for (i = 0; i < NR_PATHS; i++)
-		if (!strcmp(paths[i].name, name))
-			running = &paths[i];
-	if (!running) {
+	if (!path) {
 		fprintf(stderr, "workloads: unknown path '%s'; --list names them\n", name);
 		return KTAP_EXIT_HARNESS;
 	}
+	snprintf(running, sizeof(running), "%s", name);
 	note("begin", name);
 	atexit(note_end);
 	trace_prepare();
 	area_init();
 	dma_open();
-	running->run();
+	path->run();
 	return ktap_finish();
 }
 
@@ -123,31 +197,68 @@ static int run_in_child(const char *name)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : KTAP_EXIT_HARNESS;
 }
 
+/* One after the other, each form as a path of its own; until the callback returns false. */
+static void each_name(bool (*callback)(const char *name, void *data), void *data)
+{
+	unsigned int form;
+	char name[64];
+	size_t i;
+
+	for (i = 0; i < NR_PATHS; i++)
+		for (form = 0; form < NR_FORMS; form++) {
+			if (!has_form(&paths[i], form))
+				continue;
+			snprintf(name, sizeof(name), "%s%s", paths[i].name, suffixes[form]);
+			if (!callback(name, data))
+				return;
+		}
+}
+
+static bool count_name(const char *name, void *data)
+{
+	++*(unsigned int *)data;
+	return name;
+}
+
+static bool print_name(const char *name, void *data)
+{
+	(void)data;
+	return puts(name) >= 0;
+}
+
+struct all {
+	unsigned int number;
+	int worst;
+};
+
+static bool run_name(const char *name, void *data)
+{
+	struct all *all = data;
+	int status = run_in_child(name);
+	bool skipped = status == KTAP_EXIT_SKIP;
+
+	printf("%sok %u %s%s\n", status && !skipped ? "not " : "", ++all->number, name,
+	       skipped ? " # SKIP" : "");
+	if (!skipped && status > all->worst)
+		all->worst = status;
+	return true;
+}
+
 /* Nested KTAP: a subtest for each path. The worst status is that of all. */
 static int run_all(void)
 {
-	int worst = KTAP_EXIT_OK;
-	size_t i;
+	struct all all = { .worst = KTAP_EXIT_OK };
+	unsigned int count = 0;
 
-	printf("KTAP version 1\n1..%zu\n", NR_PATHS);
-	for (i = 0; i < NR_PATHS; i++) {
-		int status = run_in_child(paths[i].name);
-		bool skipped = status == KTAP_EXIT_SKIP;
-
-		printf("%sok %zu %s%s\n", status && !skipped ? "not " : "", i + 1,
-		       paths[i].name, skipped ? " # SKIP" : "");
-		if (!skipped && status > worst)
-			worst = status;
-	}
-	return worst;
+	each_name(count_name, &count);
+	printf("KTAP version 1\n1..%u\n", count);
+	each_name(run_name, &all);
+	return all.worst;
 }
 
 static int list(void)
 {
-	size_t i;
-
-	for (i = 0; i < NR_PATHS; i++)
-		puts(paths[i].name);
+	each_name(print_name, NULL);
 	return 0;
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Every path has a row in catalogue.yaml and one function here. */
+/* Every path has a row in catalogue.yaml and one function here; its forms share it. */
 #ifndef PATHS_H
 #define PATHS_H
 
@@ -7,27 +7,76 @@
 void first_touch(void);
 void zero_page_cow(void);
 void anon_reuse(void);
-void anon_reuse_cpu_first(void);
+void swapin_reuse(void);
 void fork_child_alive(void);
 
 /* file.c */
 void shmem_clean(void);
+void memfd_clean(void);
 void file_mkwrite(void);
+void file_writeback(void);
 
 /* madvise.c */
 void madv_free(void);
-void madv_free_cpu_first(void);
 
-/* huge.c */
+/* hugetlb.c */
 void hugetlb_reuse(void);
+void hugetlb_shared_clean(void);
+void hugetlb_cont_pte(void);
+void hugetlb_cont_pmd(void);
+
+/* thp.c */
 void thp_reuse(void);
+void thp_clean(void);
+void shmem_thp_clean(void);
+void contpte_sibling(void);
+
+/* remote.c */
+void gup_write(void);
+void gup_proc_mem(void);
+
+/* uffd.c */
+void uffd_wp_clear(void);
+void uffd_move(void);
 
 /* protect.c */
 void mprotect_upgrade(void);
+
+/* accessed.c */
+void access_flag(void);
+
+/* ksm.c */
+void ksm_break(void);
+void ksm_merge(void);
+
+/* migrate.c */
+void soft_offline(void);
+void thp_split(void);
+void thp_collapse(void);
+
+/* taken.c */
 void mprotect_readonly(void);
+void mprotect_none(void);
 void munmap_path(void);
+void mremap_path(void);
+void dontneed(void);
+void truncate_path(void);
+void punch_hole(void);
+void pageout(void);
+
+/* gone.c */
+void exit_path(void);
+void exit_last_thread(void);
+void kill_path(void);
+void exec_path(void);
+void unbind(void);
 
 /* fault.c */
 void unmapped(void);
+void prot_none(void);
+void write_read_only(void);
+void guard_page(void);
+void kernel_address(void);
+void non_canonical(void);
 
 #endif

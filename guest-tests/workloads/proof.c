@@ -110,6 +110,12 @@ void prove_cached(uint32_t entry, bool writable, const char *when)
 		   writable ? "writable" : "read-only", when, entry_text(entry));
 }
 
+void prove_not_cached(uint32_t entry, const char *when)
+{
+	ktap_point(!entry, PRECONDITION, "IOTLB holds nothing %s (%s)", when,
+		   entry_text(entry));
+}
+
 void prove_no_evictions(const struct window *window)
 {
 	uint64_t lost = window->after.full_flushes - window->before.full_flushes;

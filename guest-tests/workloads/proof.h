@@ -10,8 +10,10 @@
 
 /* Descriptor bits of the architecture (ARM DDI 0487, VMSAv8-64), and Linux's own. */
 #define DESC_VALID	(1ULL << 0)
+#define DESC_AF		(1ULL << 10)	/* accessed */
 #define DESC_READ_ONLY	(1ULL << 7)	/* AP[2] */
 #define DESC_DBM	(1ULL << 51)	/* the CPU may clear AP[2] by itself */
+#define DESC_CONTIGUOUS	(1ULL << 52)	/* one of a range that a TLB may hold as one */
 #define DESC_DIRTY	(1ULL << 55)	/* Linux: written, by the kernel's knowledge */
 
 static inline bool pte_valid(const struct sva_testdev_pte *pte)
@@ -63,6 +65,7 @@ extern bool uncached;
 /* Points that most paths have. */
 void prove_faults_served(void);
 void prove_cached(uint32_t entry, bool writable, const char *when);
+void prove_not_cached(uint32_t entry, const char *when);
 void prove_no_evictions(const struct window *window);
 void prove_iotlb_within(const struct view *view, const char *when);
 

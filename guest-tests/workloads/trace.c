@@ -71,6 +71,21 @@ static struct probe probes[] = {
 	{ .name = "folio_mkclean" },
 	{ .name = "change_protection" },
 	{ .name = "unmap_vmas" },
+	{ .name = "zap_page_range_single" },
+	{ .name = "unmap_mapping_range" },
+	{ .name = "huge_pmd_set_accessed" },
+	{ .name = "huge_ptep_set_access_flags" },
+	{ .name = "contpte_ptep_set_access_flags" },
+	{ .name = "try_to_migrate" },
+	{ .name = "try_to_unmap" },
+	{ .name = "migrate_pages" },
+	{ .name = "__split_huge_pmd" },
+	{ .name = "split_huge_pmd_locked" },
+	{ .name = "unmap_folio" },
+	{ .name = "collapse_huge_page" },
+	{ .name = "try_to_merge_one_page" },
+	{ .name = "move_page_tables" },
+	{ .name = "move_pages" },
 };
 
 #define NR_PROBES	ARRAY_SIZE(probes)

@@ -9,7 +9,10 @@
  */
 #define MENDED_STALLS	10
 
-void upgrade_cpu_writes(struct subject *s)
+bool cpu_first, never_cached;
+
+/* act(): a CPU writes first. */
+static void cpu_writes(struct subject *s)
 {
 	WRITE_ONCE(*s->word, VALUE_CPU);
 	s->value = VALUE_CPU;
@@ -24,9 +27,13 @@ static void play(const struct upgrade *upgrade, struct subject *s)
 	size_t size = upgrade->size ?: page_size;
 	void *word = s->word;
 
-	s->read = dma_read(word);
-	if (dma_done(&s->read))
+	if (never_cached) {
+		s->cpu_read = READ_ONCE(*s->word);
+	} else {
 		s->read = dma_read(word);
+		if (dma_done(&s->read))
+			s->read = dma_read(word);
+	}
 
 	window_open(&s->window, (void *)((uintptr_t)word & ~(size - 1)), size);
 	s->before = view_of(word);
@@ -42,8 +49,15 @@ static void play(const struct upgrade *upgrade, struct subject *s)
 	s->reread = dma_read(word);
 }
 
-static void prove_before(struct subject *s, uint64_t read_expected)
+static void prove_read(struct subject *s, uint64_t read_expected)
 {
+	if (never_cached) {
+		ktap_point(s->cpu_read == read_expected, DATA,
+			   "a CPU read %#llx, memory holds %#llx",
+			   (unsigned long long)s->cpu_read,
+			   (unsigned long long)read_expected);
+		return;
+	}
 	ktap_point(dma_done(&s->read), PRECONDITION, "device read %s",
 		   dma_end(&s->read));
 	if (dma_done(&s->read))
@@ -51,10 +65,18 @@ static void prove_before(struct subject *s, uint64_t read_expected)
 			   "device read %#llx, memory holds %#llx",
 			   (unsigned long long)s->read.data,
 			   (unsigned long long)read_expected);
+}
+
+static void prove_before(struct subject *s, uint64_t read_expected)
+{
+	prove_read(s, read_expected);
 	ktap_point(pte_read_only(&s->before.pte), PRECONDITION,
 		   "page table maps the page read-only (descriptor %#llx, level %d)",
 		   (unsigned long long)s->before.pte.desc, s->before.pte.level);
-	prove_cached(s->before.iotlb, false, "right before the upgrade");
+	if (never_cached)
+		prove_not_cached(s->before.iotlb, "right before the upgrade");
+	else
+		prove_cached(s->before.iotlb, false, "right before the upgrade");
 	prove_iotlb_within(&s->before, "before");
 }
 
@@ -125,10 +147,16 @@ static void prove_written(const struct upgrade *upgrade, struct subject *s)
 	}
 }
 
-void upgrade_run(const struct upgrade *upgrade, struct subject *s)
+void upgrade_run(const struct upgrade *asked, struct subject *s)
 {
+	struct upgrade written_by_cpu = *asked;
+	const struct upgrade *upgrade = asked;
 	uint64_t read_expected;
 
+	if (cpu_first) {
+		written_by_cpu.act = cpu_writes;
+		upgrade = &written_by_cpu;
+	}
 	prove_faults_served();
 	upgrade->prepare(s);
 	read_expected = s->value;

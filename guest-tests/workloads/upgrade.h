@@ -27,8 +27,15 @@ struct subject {
 	uint64_t audit_stalls;		/* in the window, by then */
 	struct view after;		/* when the device has written */
 	struct window window;
+	uint64_t cpu_read;		/* instead of the device's, if never_cached */
 	struct sva_testdev_dma read, write, reread;
 };
+
+/*
+ * Form of the path: a CPU writes the page before the device does; the SMMU has
+ * not cached its entry before that.
+ */
+extern bool cpu_first, never_cached;
 
 enum frame { FRAME_REUSED, FRAME_COPIED };
 
@@ -36,15 +43,12 @@ struct upgrade {
 	size_t size;			/* of the page under test; 0: a base page */
 	/* Leaves a page whose entry is read-only, with s->value in s->word. */
 	void (*prepare)(struct subject *s);
-	/* What makes it writable; NULL: the device's own write does. */
+	/* What makes it writable; NULL: the first write does, by a CPU if cpu_first. */
 	void (*act)(struct subject *s);
 	bool lazy;			/* act() may leave it to a fault to do so */
 	enum frame frame;
 	const char * const *functions;	/* one of them ran; NULL at the end */
 };
-
-/* act(): a CPU writes first. */
-void upgrade_cpu_writes(struct subject *s);
 
 /* Run it and make all points that are common to such paths. */
 void upgrade_run(const struct upgrade *upgrade, struct subject *s);

@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import fnmatch
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from harness.errors import UserError
-from harness.model import Setup, Workload
+from harness.model import Outcome, Setup, Workload
 from harness.sources import datafile
 
 
@@ -18,13 +20,41 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+_CPU_FIRST = ("-cpu-first", ", but a CPU writes the page before the device does")
+_UNCACHED = ("-uncached", ", and the SMMU has not cached its entry before")
+
+
 class _WorkloadRow(_Strict):
     path: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     family: str
+    forms: tuple[Literal["cpu-first", "uncached"], ...] = ()
     what: str
     functions: tuple[str, ...] = ()
+    needs: str = ""
+    expect: dict[str, Outcome] = {}
+    why: str = ""
     thread: str = ""
     control: bool = False
+
+    def expanded(self) -> Iterator[Workload]:
+        """The path and its forms, in the guest's order."""
+        common = self.model_dump(exclude={"path", "forms", "what", "expect", "control"})
+        by_cpu = [(), *([_CPU_FIRST] if "cpu-first" in self.forms else [])]
+        uncached = [(), *([_UNCACHED] if "uncached" in self.forms else [])]
+        for second, first in itertools.product(uncached, by_cpu):
+            suffixes = [form for form in (first, second) if form]
+            yield Workload(
+                path=self.path + "".join(suffix for suffix, _ in suffixes),
+                what=f"as {self.path}" + "".join(text for _, text in suffixes) if suffixes else self.what,
+                expect=_clean(self.expect) if second else self.expect,
+                control=self.control or bool(second),
+                **common,
+            )
+
+
+def _clean(expect: dict[str, Outcome]) -> dict[str, Outcome]:
+    """A path that loops for want of an invalidation does not if there is nothing to invalidate."""
+    return {series: Outcome.PASS if outcome.bad else outcome for series, outcome in expect.items()}
 
 
 class _Workloads(_Strict):
@@ -58,7 +88,7 @@ class _Setups(_Strict):
 
 def workloads(path: Path, select: str = "") -> tuple[Workload, ...]:
     """Rows of the catalogue, in its order; ``select`` holds names or globs, separated by commas or blanks."""
-    rows = [Workload(**row.model_dump()) for row in datafile.load(path, _Workloads).workloads]
+    rows = [one for row in datafile.load(path, _Workloads).workloads for one in row.expanded()]
     wanted = select.replace(",", " ").split()
     if not wanted:
         return tuple(rows)

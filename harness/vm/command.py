@@ -23,6 +23,9 @@ _APPEND = (
     "sysctl.kernel.hung_task_check_interval_secs=5",
 )
 
+# By page size in KiB: hugetlb pages that only boot can put aside (a contiguous range of blocks).
+_GIGANTIC = {4: ("hugepagesz=32M", "hugepages=1")}
+
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
@@ -69,7 +72,7 @@ def machine(spec: GuestSpec, initramfs: Path) -> list[str]:
         # Without it sshd in a 6.1 guest waits a second or more for the kernel to gather entropy.
         *("-object", "rng-builtin,id=rng", "-device", "virtio-rng-pci,rng=rng,addr=5.0"),
         *("-kernel", str(spec.kernel), "-initrd", str(initramfs)),
-        *("-append", " ".join([*_APPEND, *spec.append])),
+        *("-append", " ".join([*_APPEND, *_GIGANTIC.get(setup.page_kib, ()), *spec.append])),
     ]
 
 

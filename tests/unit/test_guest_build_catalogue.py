@@ -29,11 +29,25 @@ def test_all_paths_are_there() -> None:
     assert set(rows()) >= PROMISED
 
 
+def guest_paths() -> list[tuple[str, str]]:
+    """Names and functions of the program, its forms spelled out as it does."""
+    forms = {"ONE": [""], "CACHED": ["", "-uncached"], "ALL": ["", "-cpu-first", "-uncached", "-cpu-first-uncached"]}
+    table = re.findall(r'^\t\{ "([a-z0-9-]+)", (\w+), (ONE|CACHED|ALL) \},$', source("main.c"), re.M)
+    return [(name + suffix, function) for name, function, bits in table for suffix in forms[bits]]
+
+
 def test_every_row_has_a_program_and_every_program_a_row() -> None:
-    table = re.findall(r'^\t\{ "([a-z0-9-]+)", (\w+) \},$', source("main.c"), re.M)
-    assert [name for name, _ in table] == list(rows())
+    assert [name for name, _ in guest_paths()] == list(rows())
     declared = re.findall(r"^void (\w+)\(void\);$", source("paths.h"), re.M)
-    assert sorted(declared) == sorted(function for _, function in table)
+    assert sorted(declared) == sorted({function for _, function in guest_paths()})
+
+
+def test_every_row_expects_something_of_each_kernel() -> None:
+    for row in catalogue.workloads(WORKLOADS / "catalogue.yaml"):
+        assert set(row.expect) == {"6.1", "6.12", "7.3"}, row.path
+        assert row.why, row.path
+        if row.control:
+            assert not any(outcome.bad for outcome in row.expect.values()), row.path
 
 
 def test_every_function_of_a_row_is_probed() -> None:

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Pages that were swapped out: to compressed memory, which a write to disk cannot delay. */
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/swap.h>
+#include <unistd.h>
+
+#include "area.h"
+#include "ktap.h"
+#include "swap.h"
+
+#define DISK		"/dev/zram0"
+#define CONTROL		"/sys/block/zram0/"
+#define SWAP_SIZE	(32UL << 20)
+#define PAGEOUT_TRIES	8
+
+/* Layout that swapon() looks for: what a user would have mkswap write. */
+struct swap_header {
+	char boot[1024];
+	uint32_t version;
+	uint32_t last_page;
+	uint32_t nr_badpages;
+};
+
+static void end_swap(void)
+{
+	swapoff(DISK);
+	area_write_file(CONTROL "reset", "1");
+}
+
+static void write_header(void)
+{
+	static union {
+		struct swap_header header;
+		char page[65536];
+	} first;
+	int fd = open(DISK, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		die_errno(DISK);
+	first.header.version = 1;
+	first.header.last_page = SWAP_SIZE / page_size - 1;
+	memcpy(first.page + page_size - 10, "SWAPSPACE2", 10);
+	if (write(fd, first.page, page_size) != (ssize_t)page_size)
+		die_errno("write to " DISK);
+	close(fd);
+}
+
+void swap_begin(void)
+{
+	char size[32];
+
+	if (access(DISK, F_OK))
+		ktap_skip("the kernel has no zram");
+	end_swap();	/* of a path that was killed */
+	snprintf(size, sizeof(size), "%lu", SWAP_SIZE);
+	if (!area_write_file(CONTROL "disksize", size))
+		die_errno(CONTROL "disksize");
+	write_header();
+	if (swapon(DISK, 0))
+		die_errno("swapon");
+	atexit(end_swap);
+}
+
+bool swap_out(void *addr, size_t size)
+{
+	int i;
+
+	for (i = 0; i < PAGEOUT_TRIES && !area_swapped(addr); i++) {
+		area_drain(addr);
+		if (madvise(addr, size, MADV_PAGEOUT))
+			die_errno("madvise(MADV_PAGEOUT)");
+	}
+	return area_swapped(addr);
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Transparent huge pages, and folios that a contiguous range of entries maps. */
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "area.h"
+#include "ktap.h"
+#include "paths.h"
+#include "thp.h"
+#include "upgrade.h"
+
+#define OFFSET		0x81008		/* somewhere in the middle */
+#define SYSFS		"/sys/kernel/mm/transparent_hugepage/"
+
+void thp_need(void)
+{
+	if (access(SYSFS "enabled", F_OK))
+		ktap_skip("the kernel has no transparent huge pages");
+	if ((size_t)sysconf(_SC_AVPHYS_PAGES) * page_size < 2 * huge_size())
+		ktap_skip("no memory for a transparent huge page of %zu MiB", huge_size() >> 20);
+}
+
+char *thp_map(int flags)
+{
+	char *page = area_map(huge_size(), PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS, -1);
+
+	if (madvise(page, huge_size(), MADV_HUGEPAGE))
+		die_errno("madvise(MADV_HUGEPAGE)");
+	return page;
+}
+
+void thp_prove(const char *page)
+{
+	struct sva_testdev_pte pte = dma_pte(page);
+
+	ktap_point(pte_valid(&pte) && 1UL << pte.shift == huge_size(), PRECONDITION,
+		   "one entry maps %zu MiB (descriptor %#llx, level %d)",
+		   huge_size() >> 20, (unsigned long long)pte.desc, pte.level);
+}
+
+static char *written(struct subject *s)
+{
+	char *page = thp_map(MAP_PRIVATE);
+
+	s->word = (uint64_t *)(page + OFFSET);
+	WRITE_ONCE(*s->word, VALUE_OLD);
+	s->value = VALUE_OLD;
+	thp_prove(page);
+	return page;
+}
+
+static void prepare_forked(struct subject *s)
+{
+	written(s);
+	area_fork_and_reap();
+}
+
+/* The kernel may drop what it holds: clean, though its entry may be written. */
+static void prepare_freed(struct subject *s)
+{
+	if (madvise(written(s), huge_size(), MADV_FREE))
+		die_errno("madvise(MADV_FREE)");
+}
+
+static void prepare_shmem(struct subject *s)
+{
+	char *page;
+
+	if (!area_write_file(SYSFS "shmem_enabled", "advise"))
+		ktap_skip("the kernel has no huge pages of tmpfs");
+	page = thp_map(MAP_SHARED);
+	s->word = (uint64_t *)(page + OFFSET);
+	s->value = READ_ONCE(*s->word);
+	thp_prove(page);
+}
+
+static void run(const char * const *functions, void (*prepare)(struct subject *s))
+{
+	const struct upgrade upgrade = {
+		.size = huge_size(),
+		.prepare = prepare,
+		.functions = functions,
+	};
+	struct subject s = { };
+
+	thp_need();
+	upgrade_run(&upgrade, &s);
+}
+
+void thp_reuse(void)
+{
+	static const char * const functions[] = {
+		"do_huge_pmd_wp_page", "ptep_set_access_flags", NULL
+	};
+
+	run(functions, prepare_forked);
+}
+
+static const char * const clean_functions[] = {
+	"huge_pmd_set_accessed", "ptep_set_access_flags", NULL
+};
+
+void thp_clean(void)
+{
+	run(clean_functions, prepare_freed);
+}
+
+void shmem_thp_clean(void)
+{
+	run(clean_functions, prepare_shmem);
+}
+
+/*
+ * A folio of 64 KiB, mapped by a contiguous range. All of it is clean, then a CPU
+ * writes one page and the hardware marks that entry alone: the kernel, which
+ * looks at the range as a whole, must not take the others for dirty too.
+ */
+#define FOLIO_SIZE	(64UL << 10)
+#define FOLIO		SYSFS "hugepages-64kB/enabled"
+
+static void prepare_sibling(struct subject *s)
+{
+	struct sva_testdev_pte pte, sibling;
+	char *folio;
+
+	if (page_size != 4096)
+		ktap_skip("a range of 64 KiB is contiguous with pages of 4 KiB only");
+	if (!area_write_file(FOLIO, "madvise"))
+		ktap_skip("the kernel maps no folios of 64 KiB");
+	folio = area_map(FOLIO_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	if (madvise(folio, FOLIO_SIZE, MADV_HUGEPAGE))
+		die_errno("madvise(MADV_HUGEPAGE)");
+	s->word = (uint64_t *)(folio + 9 * page_size + 8);
+	WRITE_ONCE(*s->word, VALUE_OLD);
+	s->value = VALUE_OLD;
+	pte = dma_pte(s->word);
+	ktap_point(pte.desc & DESC_CONTIGUOUS, PRECONDITION,
+		   "a contiguous range maps the folio (descriptor %#llx)",
+		   (unsigned long long)pte.desc);
+	if (madvise(folio, FOLIO_SIZE, MADV_FREE))
+		die_errno("madvise(MADV_FREE)");
+	WRITE_ONCE(*folio, 1);
+	/* Read by a CPU: were it the device, the kernel would mark the entries as read, and raise them. */
+	if (READ_ONCE(*s->word) != VALUE_OLD)
+		die("the page holds %#llx", (unsigned long long)*s->word);
+	pte = dma_pte(s->word);
+	sibling = dma_pte(folio);
+	if (pte_writable(&pte) && pte_writable(&sibling))
+		ktap_skip("the CPU does not set dirty bits: the kernel raised the whole range");
+	ktap_point(pte_read_only(&pte) && pte_writable(&sibling) && pte.desc & DESC_CONTIGUOUS,
+		   PRECONDITION, "one page of the range is dirty, the others are clean (%#llx, %#llx)",
+		   (unsigned long long)sibling.desc, (unsigned long long)pte.desc);
+}
+
+void contpte_sibling(void)
+{
+	static const char * const functions[] = { "contpte_ptep_set_access_flags", NULL };
+	static const struct upgrade upgrade = {
+		.prepare = prepare_sibling,
+		.functions = functions,
+	};
+	struct subject s = { };
+
+	upgrade_run(&upgrade, &s);
+}
