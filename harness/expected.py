@@ -24,6 +24,8 @@ class Expectation:
     breaks: frozenset[str]
     loops: frozenset[str]
     """Paths that LOOP on the base, whatever patch comes on top."""
+    skips: frozenset[str]
+    """Paths that are skipped on the base, and with a patch."""
     splat: str
     """Text that the console must hold with the patch, and must not hold without; empty: none."""
     end: str
@@ -37,12 +39,16 @@ class Expectation:
 
     def base_outcome(self, path: str, setup: str) -> Outcome:
         """Of the path without the patch."""
+        if _among(self.skips, path, setup):
+            return Outcome.SKIP
         return Outcome.LOOP if _among(self.loops, path, setup) else Outcome.PASS
 
     def patched_outcome(self, path: str, setup: str) -> Outcome | None:
         """Of the path with the patch; None where the splat is what counts."""
         if self.splat:
             return None
+        if _among(self.skips, path, setup):
+            return Outcome.SKIP
         loops = _among(self.leaves, path, setup) or _among(self.breaks, path, setup)
         return Outcome.LOOP if loops else Outcome.PASS
 

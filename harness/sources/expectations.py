@@ -40,6 +40,7 @@ class _Row(_Strict):
 class _Catalogue(_Strict):
     sets: dict[str, _Names]
     loops: dict[str, _Names]
+    skips: dict[str, _Names]
     patches: tuple[_Row, ...] = Field(min_length=1)
 
 
@@ -51,6 +52,8 @@ class Expectations:
     sets: Mapping[str, frozenset[str]]
     loops: Mapping[str, frozenset[str]]
     """Series of kernels.yaml -> paths that LOOP on it."""
+    skips: Mapping[str, frozenset[str]]
+    """Series of kernels.yaml -> paths that are skipped on it."""
 
 
 def load(path: Path, paths: Sequence[str]) -> Expectations:
@@ -61,14 +64,17 @@ def load(path: Path, paths: Sequence[str]) -> Expectations:
     data = datafile.load(path, _Catalogue)
     names = _Sets(path, data.sets, paths)
     loops = {base: names.expand(listed, f"loops of {base}") for base, listed in data.loops.items()}
+    skips = {base: names.expand(listed, f"skips of {base}") for base, listed in data.skips.items()}
     found = []
     for row in data.patches:
         if row.base not in loops:
             raise UserError(f"{path}: {row.file}: `loops` says nothing of its base '{row.base}'")
+        if row.base not in skips:
+            raise UserError(f"{path}: {row.file}: `skips` says nothing of its base '{row.base}'")
         lists = {key: names.expand(getattr(row, key), row.file) for key in ("mends", "leaves", "breaks")}
-        found.append(Expectation(**{**row.model_dump(), **lists}, loops=loops[row.base]))
+        found.append(Expectation(**{**row.model_dump(), **lists}, loops=loops[row.base], skips=skips[row.base]))
     sets = {name: names.expand([name], "") for name in data.sets}
-    return Expectations(tuple(found), sets, loops)
+    return Expectations(tuple(found), sets, loops, skips)
 
 
 class _Sets:

@@ -31,7 +31,11 @@ def test_all_paths_are_there() -> None:
 
 def guest_paths() -> list[tuple[str, str]]:
     """Names and functions of the program, its forms spelled out as it does."""
-    forms = {"ONE": [""], "CACHED": ["", "-uncached"], "ALL": ["", "-cpu-first", "-uncached", "-cpu-first-uncached"]}
+    forms = {
+        "ONE": [""],
+        "CACHED": ["", "-uncached"],
+        "ALL": ["", "-cpu-first", "-uncached", "-cpu-first-uncached"],
+    }
     table = re.findall(r'^\t\{ "([a-z0-9-]+)", (\w+), (ONE|CACHED|ALL) \},$', source("main.c"), re.M)
     return [(name + suffix, function) for name, function, bits in table for suffix in forms[bits]]
 

@@ -7,21 +7,16 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 from harness.errors import UserError
 from harness.expected import Expectation
 from harness.model import Verdict
-from harness.sources import expectations
+from harness.sources import catalogue, expectations
 
 ROOT = Path(__file__).resolve().parents[2]
 LINUX = ROOT / "patches/linux"
-PATHS = [
-    row["path"]
-    for row in yaml.safe_load((ROOT / "guest-tests/workloads/catalogue.yaml").read_text(encoding="utf-8"))[
-        "workloads"
-    ]
-]
+WORKLOADS = ROOT / "guest-tests/workloads/catalogue.yaml"
+PATHS = [row.path for row in catalogue.workloads(WORKLOADS)]
 CATALOGUE = expectations.load(LINUX / "catalogue.yaml", PATHS)
 each_row = pytest.mark.parametrize("row", CATALOGUE.patches, ids=lambda row: str(row.name))
 
@@ -73,13 +68,16 @@ ROW = """\
   - {file: a.patch, base: "6.1", title: t, approach: a, verdict: PARTIAL, mends: [one], leaves: [rest, c@big],
      breaks: [], splat: "", end: POWEROFF, thread: "", reason: r}
 """
-FILE = "sets: {one: [a], rest: [b, one-more], one-more: [d]}\nloops: {'6.1': [one, rest, c]}\npatches:\n" + ROW
+FILE = (
+    "sets: {one: [a], rest: [b, one-more], one-more: [d]}\n"
+    "loops: {'6.1': [one, rest, c]}\nskips: {'6.1': [e@big]}\npatches:\n" + ROW
+)
 
 
 def read(folder: Path, text: str) -> Expectation:
     file = folder / "catalogue.yaml"
     file.write_text(text, encoding="utf-8")
-    return expectations.load(file, ["a", "b", "c", "d"]).patches[0]
+    return expectations.load(file, ["a", "b", "c", "d", "e"]).patches[0]
 
 
 def test_sets_stand_for_their_paths_and_may_hold_sets(tmp_path: Path) -> None:
@@ -94,15 +92,35 @@ def test_a_path_may_be_expected_on_one_setup_only(tmp_path: Path) -> None:
     assert row.base_outcome("c", "small") == "LOOP"
 
 
+def test_a_path_may_be_skipped_on_one_setup(tmp_path: Path) -> None:
+    row = read(tmp_path, FILE)
+    assert row.base_outcome("e", "big") == row.patched_outcome("e", "big") == "SKIP"
+    assert row.base_outcome("e", "small") == row.patched_outcome("e", "small") == "PASS"
+
+
+def test_both_catalogues_expect_the_same() -> None:
+    series = {"6.1": "6.1", "6.12": "6.12", "newest": "7.3"}
+    for row in catalogue.workloads(WORKLOADS):
+        for base, name in series.items():
+            said = {
+                "LOOP": row.path in CATALOGUE.loops[base],
+                "SKIP": row.path in CATALOGUE.skips[base],
+            }
+            assert [outcome for outcome, there in said.items() if there] == [
+                outcome for outcome in said if row.expect[name] == outcome
+            ], f"{row.path} on {name}"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "error"),
     [
         ("[one]", "[onw]", r"a\.patch: no path and no set is called 'onw'; did you mean one"),
         ("one-more: [d]", "one-more: [rest]", "the set 'rest' holds itself"),
         ("one: [a]", "a: [a]", "the set 'a' has the name of a path"),
-        ("'6.1':", "'6.2':", "a.patch: `loops` says nothing of its base '6.1'"),
-        ("splat:", "spalt:", r"catalogue\.yaml:5: .*unknown key"),
-        ("PARTIAL", "PARTLY", "catalogue.yaml:4: .*verdict"),
+        ("loops: {'6.1':", "loops: {'6.2':", "a.patch: `loops` says nothing of its base '6.1'"),
+        ("skips: {'6.1'", "skips: {'6.2'", "a.patch: `skips` says nothing of its base '6.1'"),
+        ("splat:", "spalt:", r"catalogue\.yaml:6: .*unknown key"),
+        ("PARTIAL", "PARTLY", "catalogue.yaml:5: .*verdict"),
     ],
 )
 def test_what_is_wrong_in_the_catalogue_is_named(tmp_path: Path, old: str, new: str, error: str) -> None:
