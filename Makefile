@@ -2,7 +2,7 @@
 # Every target sets up what it needs; `faultloop` itself gives the exit statuses of README.md, make only 0 or 2.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test-patch run compare reply shell doctor workloads check test test-unit test-emulator test-vm test-long bench format differential mutants fuzz
+.PHONY: help setup test-patch run compare reply catalogue shell doctor workloads check test test-unit test-emulator test-vm test-long bench format differential mutants fuzz
 
 FAULTLOOP := ./faultloop
 
@@ -19,6 +19,7 @@ help:
 	@echo 'make shell      [KERNEL=...] [PATCH=file]                           log in to a guest with the device'
 	@echo 'make compare    PATCHES="a b c" [BASE=...]                          several patches for the same thing, in one table'
 	@echo 'make reply      [RUN=results/...]                                  a run as text for the mailing list'
+	@echo 'make catalogue  [KERNEL=6.1] [NAMES=...] [DRIFT=1]                  our own patches: is each as expected?'
 	@echo 'make workloads                                                     which paths there are'
 	@echo 'make doctor                                                        what is missing on this host'
 	@echo 'make test       all tests that fit into an hour on a new machine; make test-long: the rest'
@@ -43,6 +44,10 @@ shell:
 compare:
 	@$(if $(PATCHES),,echo 'make compare: name patches: make compare PATCHES="a b"' >&2; exit 2;) \
 	$(FAULTLOOP) compare $(foreach p,$(PATCHES),$(call quote,$(p))) $(call option,BASE,--base) $(common)
+
+catalogue:
+	@$(FAULTLOOP) catalogue $(call option,KERNEL,--kernel) $(if $(DRIFT),--drift) $(if $(FRESH),--fresh) $(if $(JSON),--json) \
+		-- $(foreach n,$(NAMES),$(call quote,$(n)))
 
 reply:
 	@$(FAULTLOOP) reply $(if $(RUN),$(call quote,$(RUN)))

@@ -117,6 +117,28 @@ def compare(
     raise typer.Exit(ExitStatus.UNDECIDED if undecided else ExitStatus.FIXES)
 
 
+@app.command("catalogue")
+def catalogue(
+    names: Annotated[list[str], typer.Argument(help="Names or globs of patches/linux; all when left out.")] = [],  # noqa: B006
+    kernel: Annotated[str, typer.Option(help="Only patches for this series of kernels.yaml.")] = "",
+    drift: Annotated[bool, typer.Option("--drift", help="Only see whether they apply; build nothing.")] = False,
+    fresh: Fresh = False,
+    as_json: Json = False,
+) -> None:
+    """Check our own patches against what is expected of each. Status 1: one differs, or applies no more."""
+    from harness.jobs import catalogue as job
+    from harness.report import catalogue as report
+
+    tried = job.catalogue(_request(kernel, "", "", "tcg", fresh), _workshop(), names, drift=drift)
+    status = job.status(tried)
+    if as_json:
+        sys.stdout.write(report.dump(tried, status))
+    else:
+        report.show(tried, sys.stdout)
+    sys.stdout.flush()
+    raise typer.Exit(status)
+
+
 @app.command("run")
 def run(
     kernel: KernelName = "",

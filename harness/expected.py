@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
 
-from harness.model import Outcome, Verdict
+from harness.model import Kernel, Outcome, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +34,22 @@ class Expectation:
     """How a guest ends with the patch: ``POWEROFF`` or ``PANIC``."""
     thread: str
     reason: str
+    also: tuple[str, ...] = ()
+    """Further series to which it must apply."""
+    cost: str = ""
+    """What an upgrade costs at the SMMU: ``va``, ``asid``, ``none``; empty: not looked at."""
+    flaw: str = ""
+    """What is wrong with it although it FIXES."""
+    long: bool = False
+    """Its kernel costs too much on a new machine for ``make test``."""
 
     @property
     def name(self) -> str:
         return self.file.removesuffix(".patch")
+
+    def told_on(self, path: str, setup: str) -> bool:
+        """Whether ``cost`` is about this path."""
+        return _among(self.mends or self.leaves or self.breaks, path, setup)
 
     def base_outcome(self, path: str, setup: str) -> Outcome:
         """Of the path without the patch."""
@@ -55,3 +69,63 @@ class Expectation:
 
 def _among(names: frozenset[str], path: str, setup: str) -> bool:
     return path in names or f"{path}@{setup}" in names
+
+
+class Fit(StrEnum):
+    """How a patch goes on a tree."""
+
+    EXACT = "exact"
+    MOVED = "moved"
+    """All hunks have their whole context, some at another line."""
+    LOOSE = "loose"
+    """A hunk has moved, and has more than one place to go to."""
+    FUZZ = "fuzz"
+    """It would go on with less context only, which is not taken."""
+    NONE = "no"
+
+    @property
+    def drifted(self) -> bool:
+        """The patch has to be made anew."""
+        return self in (Fit.LOOSE, Fit.FUZZ, Fit.NONE)
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """One patch on the present source of one series."""
+
+    kernel: Kernel
+    fit: Fit
+    note: str
+    """In words: which hunk, how far it moved, what stands there instead."""
+    detail: str = ""
+    """The lines in question."""
+
+
+class Result(StrEnum):
+    """What became of a row of the catalogue."""
+
+    AS_EXPECTED = "as expected"
+    APPLIES = "applies"
+    """Nothing more was asked for."""
+    DIFFERS = "differs"
+    DRIFTED = "drifted"
+    UNDECIDED = "undecided"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A row of the catalogue, tried."""
+
+    row: Expectation
+    result: Result
+    applied: tuple[Applied, ...] = ()
+    """On its base, then on the others it is meant for."""
+    verdict: Verdict | None = None
+    differences: tuple[str, ...] = ()
+    """Where it is not as expected, a line each."""
+    paths: tuple[str, ...] = ()
+    """Paths that differ."""
+    detail: str = ""
+    folder: Path | None = None
+    """Results of its run."""

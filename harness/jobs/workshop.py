@@ -28,6 +28,7 @@ class Workshop:
         self.progress = progress or Progress(root / "timings.json")
         self.cache = Cache(root, notice=self.progress.say)
         self.cores = os.cpu_count() or 1
+        self._kernels: dict[str, Kernel] = {}
 
     @cached_property
     def sandbox(self) -> Sandbox:
@@ -94,11 +95,14 @@ class Workshop:
         )
 
     def kernel(self, name: str) -> Kernel:
-        """The source tree that ``name`` stands for; the default of kernels.yaml when it is empty."""
+        """The source tree that ``name`` stands for, looked up once; empty: the default of kernels.yaml."""
         name = name or kernels.default()
+        if name in self._kernels:
+            return self._kernels[name]
         with self.progress.step(f"kernel source {name}") as step:
             found = kernels.resolve(name, cache=self.cache, debian=self.debian, sandbox=self.sandbox)
             step.note = found.origin
+        self._kernels[name] = found
         return found
 
     def variant(self, base: Kernel, series: Series | None = None, *, page_kib: int = 4) -> BuiltKernel:

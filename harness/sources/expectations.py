@@ -35,6 +35,10 @@ class _Row(_Strict):
     end: Literal["POWEROFF", "PANIC"]
     thread: str
     reason: str
+    also: tuple[str, ...] = ()
+    cost: Literal["", "va", "asid", "none"] = ""
+    flaw: str = ""
+    long: bool = False
 
 
 class _Catalogue(_Strict):
@@ -89,14 +93,17 @@ class _Sets:
             raise UserError(f"{file}: the set '{twice[0]}' has the name of a path")
 
     def expand(self, listed: Iterable[str], where: str, within: _Names = ()) -> frozenset[str]:
-        """The paths that are meant; a set may hold sets."""
+        """The paths that are meant; a set may hold sets. SET@SETUP is each of its paths on that setup."""
         found: set[str] = set()
         for name in listed:
+            alone, at, setup = name.partition("@")
             if name in within:
                 raise UserError(f"{self._file}: the set '{name}' holds itself")
             if name in self._sets:
                 found |= self.expand(self._sets[name], f"set {name}", (*within, name))
-            elif name.partition("@")[0] in self._paths:
+            elif at and alone in self._sets:
+                found |= {f"{path}@{setup}" for path in self.expand([alone], where, within)}
+            elif alone in self._paths:
                 found.add(name)
             else:
                 near = datafile.nearest(name, [*self._sets, *sorted(self._paths)])

@@ -105,6 +105,19 @@ def check(tree: Path, series: Series) -> Changes:
         return apply(tree, series, Path(scratch))
 
 
+def context_left(tree: Path, series: Series) -> int:
+    """With how many lines of context ``series`` would still go on ``tree``; 0 when with none.
+
+    Nothing is ever built like that: it says that a patch is near enough to be made anew by hand.
+    """
+    parsed = [_parse(patch) for patch in series.patches]
+    for context in (2, 1):
+        with _bench(tree, parsed) as bench:
+            if bench is not None and all(bench.apply_loosely(files, context) for files in parsed):
+                return context
+    return 0
+
+
 def nearest(series: Series, trees: Mapping[str, Path]) -> list[Fit]:
     """How well ``series`` fits each of ``trees`` (name -> folder), best first."""
     parsed = [_parse(patch) for patch in series.patches]

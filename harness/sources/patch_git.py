@@ -92,6 +92,10 @@ class Bench:
         done = self._git(["apply", "--verbose"], files)
         return _offsets(done.stderr) if done.returncode == 0 else None
 
+    def apply_loosely(self, files: Sequence[FileDiff], context: int) -> bool:
+        """Apply with no more than ``context`` lines around each change to match; False if that is not enough."""
+        return self._git(["apply", f"-C{context}"], files).returncode == 0
+
     def reverses(self, files: Sequence[FileDiff]) -> bool:
         """Whether ``files`` could be taken out again: the bench has them already."""
         return self._git(["apply", "--check", "--reverse"], files).returncode == 0

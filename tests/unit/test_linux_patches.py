@@ -56,7 +56,7 @@ def test_patch_is_a_mail(row: Expectation) -> None:
     assert _subject(text) == row.title
     message, diff = text.split("\n---\n", 1)
     assert re.search(r"^ \d+ files? changed", diff, re.MULTILINE)
-    assert ("ot for merging" in message) == (row.verdict != "FIXES")
+    assert ("ot for merging" in message) == (row.verdict != "FIXES" or bool(row.flaw))
     assert all(len(line) <= 78 for line in message.splitlines())
 
 
@@ -90,6 +90,11 @@ def test_a_path_may_be_expected_on_one_setup_only(tmp_path: Path) -> None:
     row = read(tmp_path, FILE)
     assert row.patched_outcome("c", "big") == "LOOP" and row.patched_outcome("c", "small") == "PASS"
     assert row.base_outcome("c", "small") == "LOOP"
+
+
+def test_a_set_may_be_meant_on_one_setup(tmp_path: Path) -> None:
+    row = read(tmp_path, FILE.replace("c@big],", "rest@big],").replace("[rest,", "["))
+    assert row.leaves == {"b@big", "d@big"}
 
 
 def test_a_path_may_be_skipped_on_one_setup(tmp_path: Path) -> None:
