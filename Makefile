@@ -6,6 +6,11 @@
 
 FAULTLOOP := ./faultloop
 
+# SANDBOX=off: build without bubblewrap (docs/sandbox.md)
+ifdef SANDBOX
+export FAULTLOOP_SANDBOX := $(SANDBOX)
+endif
+
 # NAME=value on make's command line -> --option value, quoted for the shell
 quote = '$(subst ','\'',$(1))'
 option = $(if $($(1)),$(2) $(call quote,$($(1))))

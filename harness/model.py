@@ -123,6 +123,8 @@ class BuiltKernel:
     """Wall time of this build; of the first one, when it came from the cache."""
     warnings: tuple[str, ...] = ()
     """Compiler warnings of this build, first lines."""
+    confined: bool = True
+    """Built in the sandbox: not where the user has turned it off."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,9 +109,11 @@ class Cache:
                 with self._disk_errors():
                     _remove(temporary)
                     _remove(entry)
-                    temporary.mkdir()
+                    # A build may leave a program with set-user-ID in it: nobody gets there before that is taken.
+                    temporary.mkdir(mode=0o700)
                     maker(temporary)
                     _write_manifest(temporary, room, key)
+                    temporary.chmod(0o777 & ~_umask())
                     temporary.rename(entry)
             except BaseException:
                 with contextlib.suppress(OSError):
@@ -242,6 +244,14 @@ def _write_manifest(entry: Path, room: str, key: str) -> None:
         json.dump(manifest, file, indent=0, sort_keys=True)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _umask() -> int:
+    """The process's, which can only be read by setting it, and so from the status that the kernel shows."""
+    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
+        if line.startswith("Umask:"):
+            return int(line.split()[1], 8)
+    return 0o077
 
 
 def _remove(path: Path) -> None:

@@ -108,7 +108,7 @@ def groups(limits: Limits) -> Iterator[Groups]:
 
 
 def _bound(folder: Path, controllers: frozenset[str], limits: Limits) -> None:
-    (folder / "pids.max").write_text(f"{limits.processes}\n", encoding="ascii")
+    (folder / "pids.max").write_text(f"{limits.hard_processes}\n", encoding="ascii")
     if "memory" in controllers:
         (folder / "memory.max").write_text(f"{limits.memory}\n", encoding="ascii")
         (folder / "memory.oom.group").write_text("1\n", encoding="ascii")

@@ -39,7 +39,7 @@ def errors(lines: Sequence[str]) -> str:
             continue
         keep.add(number)
         before = number - 1
-        while before >= 0 and _LEAD.search(lines[before]):
+        while before >= 0 and before not in keep and _LEAD.search(lines[before]):
             keep.add(before)
             before -= 1
         after = number + 1

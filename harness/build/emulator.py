@@ -103,7 +103,8 @@ def plan(
     changes = emulator_source.read_changes((layout or project()).qemu, source.series)
     changes = replace(changes, options=changes.options + _FLAVOURS[flavour])
     versions = toolchain.emulator_versions()
-    family = digest("emulator", _RECIPE, source.digest, list(changes.options), versions, file_sha256(_LOCKED))
+    recipe = ("emulator", _RECIPE, *sandbox.mark)
+    family = digest(*recipe, source.digest, list(changes.options), versions, file_sha256(_LOCKED))
     return Job(
         source=source,
         changes=changes,

@@ -18,13 +18,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.build import compile_log, kconfig, toolchain
+from harness.build import compile_log, kconfig, products, toolchain
 from harness.build.cache import Cache, digest, file_sha256, free_bytes, need_space
+from harness.build.limits import LimitExceeded
 from harness.build.sandbox import Bind, CommandFailed, Sandbox
 from harness.build.variant_tree import SOURCE, Touched, mounts, write_touched
 from harness.errors import BuildError, InfrastructureError
 from harness.layout import Layout, project
 from harness.model import BuiltKernel, Kernel, Series
+from harness.shown import one_line
 from harness.sources import patch_apply
 from harness.sources.archive import copy_tree
 
@@ -44,6 +46,8 @@ _OUT = "/build/out"
 _DRIVER = "/build/driver"
 _ALLCONFIG = "/build/all.config"
 _BASE_GIB = 3.0
+_LONGEST_RELEASE = 64
+"""Characters of ``uname -r`` (__NEW_UTS_LEN of Linux)."""
 _VARIANT_GIB = 1.0
 _ENV = {
     "ARCH": "arm64",
@@ -74,7 +78,8 @@ class _Plan:
     def key(self, touched: Touched | None) -> str:
         changes = touched.identity() if touched else []
         config = kconfig.merged(self.options)
-        return digest("kernel", _RECIPE, self.kernel.digest, config, dict(self.tools), changes)
+        recipe = ("kernel", _RECIPE, *self.sandbox.mark)
+        return digest(*recipe, self.kernel.digest, config, dict(self.tools), changes)
 
 
 def build(
@@ -120,6 +125,7 @@ def build(
         objects=facts["objects"],
         seconds=facts["seconds"],
         warnings=tuple(facts["warnings"]),
+        confined=sandbox.confined,
     )
 
 
@@ -129,7 +135,9 @@ def _base(plan: _Plan) -> Path:
     def maker(folder: Path) -> None:
         need_space(plan.cache.root, _BASE_GIB, "building a kernel")
         (folder / "out").mkdir()
-        _compile(plan, folder, [Bind(plan.kernel.tree, SOURCE)], configured=False)
+        source = mounts(plan.kernel.tree, None, folder, 0.0, confined=plan.sandbox.confined)
+        _compile(plan, folder, source, configured=False)
+        shutil.rmtree(folder / "src", ignore_errors=True)
 
     return plan.cache.make(_ROOM, key, maker)
 
@@ -150,10 +158,17 @@ def _patched(plan: _Plan, series: Series) -> tuple[Path, Touched | None]:
             need_space(plan.cache.root, _VARIANT_GIB, "building a patched kernel")
             touched = Touched(folder / "touched", fresh.removed)
             copy_tree(fresh.folder, touched.folder)
-            copy_tree(base / "out", folder / "out")
             finished = json.loads((base / "build.json").read_text(encoding="utf-8"))["finished"]
-            source = mounts(plan.kernel.tree, touched, folder, finished)
-            _compile(plan, folder, source, configured=not _moves_config(touched))
+            source = mounts(plan.kernel.tree, touched, folder, finished, confined=plan.sandbox.confined)
+            if plan.sandbox.confined:
+                copy_tree(base / "out", folder / "out")
+            else:  # its objects were compiled at another path
+                (folder / "out").mkdir()
+            configured = plan.sandbox.confined and not _moves_config(touched)
+            try:
+                _compile(plan, folder, source, configured=configured)
+            except LimitExceeded as error:  # the base keeps within the same limits
+                raise BuildError(error.message, detail=error.detail) from error
             shutil.rmtree(folder / "src", ignore_errors=True)
             _prune(folder / "out")
 
@@ -184,19 +199,20 @@ def _compile_alone(plan: _Plan, folder: Path, source: Sequence[Bind], *, configu
     binds = [*source, Bind(folder / "out", _OUT, writable=True), Bind(allconfig, _ALLCONFIG)]
     if not configured:
         _make(plan, ["allnoconfig"], binds, log, {"KCONFIG_ALLCONFIG": _ALLCONFIG}, what="configure")
-    config = (folder / "out" / ".config").read_text(encoding="utf-8")
-    kconfig.check(plan.options, config)
-    lines = _make(plan, ["Image", "modules"], binds, log, {}, what="build")
     out = folder / "out"
+    kconfig.check(plan.options, products.read_text(out, ".config"))
+    lines = _make(plan, ["Image", "modules"], binds, log, {}, what="build")
     image = folder / "Image"
     for made, kept in (
         ("arch/arm64/boot/Image", image),
         (".config", folder / "config"),
         ("System.map", folder / "System.map"),
     ):
-        shutil.copy2(out / made, kept)
+        products.keep(out, made, kept)
+    # Again: what is recorded is what was built with.
+    kconfig.check(plan.options, (folder / "config").read_text(encoding="utf-8", errors="replace"))
     facts = {
-        "release": (out / "include/config/kernel.release").read_text(encoding="utf-8").strip(),
+        "release": one_line(products.read_text(out, "include/config/kernel.release").strip())[:_LONGEST_RELEASE],
         "image_sha256": file_sha256(image),
         "objects": sum(compile_log.is_object(line) for line in lines),
         "seconds": round(time.monotonic() - started, 1),
@@ -215,24 +231,24 @@ def _driver(plan: _Plan, entry: Path, touched: Touched | None, sources: Path) ->
     if not {"Makefile", "Kbuild"}.intersection(files):
         raise InfrastructureError(f"{sources}: the guest driver's sources are not there (no Makefile, no Kbuild)")
     identity = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    key = digest("driver", _RECIPE, entry.name, identity)
+    key = digest("driver", _RECIPE, *plan.sandbox.mark, entry.name, identity)
 
     def maker(folder: Path) -> None:
         work = folder / "work"
         for name, content in files.items():
             (work / name).parent.mkdir(parents=True, exist_ok=True)
             (work / name).write_bytes(content)
-        source = mounts(plan.kernel.tree, touched, folder, 0.0)
+        source = mounts(plan.kernel.tree, touched, folder, 0.0, confined=plan.sandbox.confined)
         binds = [*source, Bind(entry / "out", _OUT), Bind(work, _DRIVER, writable=True)]
         what = "build the guest driver for" if touched else "build the guest driver for the unpatched"
         try:
             _make(plan, [f"M={_DRIVER}", "modules"], binds, folder / "driver.log", {}, what=what)
-        except BuildError as error:
+        except (BuildError, LimitExceeded) as error:
             if touched is None:
                 raise InfrastructureError(error.message, detail=error.detail) from error
-            raise
+            raise BuildError(error.message, detail=error.detail) from error
         for module in sorted(work.glob("*.ko")):
-            module.rename(folder / module.name)
+            products.keep(work, module.name, folder / module.name)
         shutil.rmtree(work)
         shutil.rmtree(folder / "src", ignore_errors=True)
 
@@ -255,9 +271,13 @@ def _make(
         lines.append(line)
         plan.on_output(line)
 
+    head = f"Linux {plan.kernel.version} ({plan.kernel.name}): cannot {what} kernel"
     argv = ["make", "-C", SOURCE, f"O={_OUT}", f"-j{plan.jobs}", "--output-sync=target", *targets]
     try:
         plan.sandbox.run(argv, binds=binds, env={**_ENV, **env}, cwd=_OUT, on_output=on_line, log=log)
+    except LimitExceeded as error:
+        error.message = f"{head}: {error.message}"
+        raise
     except CommandFailed as error:
         if any("No space left on device" in line for line in lines):
             free = free_bytes(plan.cache.root) / (1 << 30)
@@ -266,7 +286,7 @@ def _make(
                 f"name another folder in FAULTLOOP_CACHE"
             ) from error
         raise BuildError(
-            f"Linux {plan.kernel.version} ({plan.kernel.name}): cannot {what} kernel",
+            head,
             detail=compile_log.errors(lines),
         ) from error
     return lines

@@ -41,6 +41,11 @@ class Limits:
     time_is_ours: bool = False
     """The bound of time is the caller's: the user cannot change it."""
 
+    @property
+    def hard_processes(self) -> int:
+        """Where the kernel refuses the next one: a little higher, so that watch.py sees that it is too much."""
+        return self.processes + self.processes // 8 + 8
+
     def settled(self) -> Limits:
         """The same, with the host's own numbers in place of 0."""
         memory = self.memory or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 3 // 4

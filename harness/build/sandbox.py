@@ -32,11 +32,17 @@ OnOutput = Callable[[str], None]
 VARIABLE = "FAULTLOOP_SANDBOX"
 """``off``: builds run as the user, with all that the user may do."""
 
+UNCONFINED = (
+    f"WARNING: {VARIABLE}=off: no sandbox. What is built, with the patch's Makefiles and programs, runs as you: "
+    "it can read and write all your files, and use the network"
+)
+"""Said where nothing is confined, and recorded."""
+
 _TAIL_LINES = 200
 _LONGEST_LINE = 8192
 """Bytes of a line; a longer one goes on in the next."""
 _SHM_BYTES = 64 << 20
-_PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
+PATH = "/usr/bin:/bin:/usr/sbin:/sbin"
 _OOM_VICTIM = "1000"
 
 
@@ -108,11 +114,13 @@ class Sandbox:
                 tail = _stream(process, sink, on_output, watch.printed)
                 status = process.wait()
             said = _reported(report)
-        self._judge(argv, status, said, tail, watch.breach)
+        self._judge(argv, status, said, tail, watch)
 
-    def _judge(self, argv: Sequence[str], status: int, said: bytes, tail: Sequence[str], breach: str) -> None:
-        if breach:
-            raise LimitExceeded(f"{' '.join(argv[:6])}: {breach}", detail="\n".join(tail))
+    def _judge(self, argv: Sequence[str], status: int, said: bytes, tail: Sequence[str], watch: Watch) -> None:
+        if watch.breach:
+            # Below the host's reserve nobody knows whose fault it is.
+            kind = LimitExceeded if watch.limit else InfrastructureError
+            raise kind(f"{' '.join(argv[:6])}: {watch.breach}", detail="\n".join(tail))
         if status == 0:
             return
         if self.confined and _inner_status(said) is None and not _killed(status):
@@ -132,11 +140,11 @@ class Sandbox:
         """Command line and environment."""
         bounds = [f"--fsize={limits.disk}:{limits.disk}", *_address_space(limits)]
         guard = ["choom", "-n", _OOM_VICTIM, "--", "prlimit", "--core=0:0", *bounds, "--"]
-        basic = {"PATH": _PATH, "HOME": "/tmp", "LC_ALL": "C", "TZ": "UTC", **env}
+        basic = {"PATH": PATH, "HOME": "/tmp", "LC_ALL": "C", "TZ": "UTC", **env}
         if self.confined:
             # RLIMIT_NPROC counts what runs in a user namespace (Linux 5.14): set in there, it is the sandbox's.
-            inner = ["prlimit", f"--nproc={limits.processes}:{limits.processes}", "--", *argv]
-            return [*guard, *_bubblewrap(binds, basic, cwd, report, self._tmp_bytes), *inner], {"PATH": _PATH}
+            inner = ["prlimit", f"--nproc={limits.hard_processes}:{limits.hard_processes}", "--", *argv]
+            return [*guard, *_bubblewrap(binds, basic, cwd, report, self._tmp_bytes), *inner], {"PATH": PATH}
         scratch = stack.enter_context(unconfined.scratch())
         command, environment = unconfined.translate(
             argv, {**basic, "HOME": scratch, "TMPDIR": scratch}, cwd, {b.target: str(b.source) for b in binds}

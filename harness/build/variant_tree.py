@@ -22,7 +22,7 @@ from pathlib import Path, PurePosixPath
 from harness.build.cache import file_sha256
 from harness.build.sandbox import Bind
 from harness.errors import PatchError
-from harness.sources.archive import link_tree
+from harness.sources.archive import copy_tree, link_tree
 
 SOURCE = "/build/src"
 """Where every kernel source lies in the sandbox: the path is in each command line, and so in each object's key."""
@@ -84,12 +84,17 @@ def write_touched(applied: Mapping[str, bytes | None], scratch: Path, folder: Pa
     return Touched(folder, tuple(removed))
 
 
-def mounts(base: Path, touched: Touched | None, work: Path, newer_than: float) -> list[Bind]:
+def mounts(
+    base: Path, touched: Touched | None, work: Path, newer_than: float, *, confined: bool = True
+) -> list[Bind]:
     """Mounts that show the variant's source at ``/build/src``.
 
     ``work`` is where a tree of links may be made (on the cache's file system); ``newer_than`` is when the base's
-    objects were finished, seconds since the epoch.
+    objects were finished, seconds since the epoch. Without a sandbox (``confined``) nothing keeps a build from
+    writing to its source: it gets a copy.
     """
+    if not confined:
+        return [Bind(_copied(base, touched, work), SOURCE)]
     if touched is None:
         return [Bind(base, SOURCE)]
     names = touched.changed
@@ -111,9 +116,26 @@ def _plain(base: Path, folder: Path, name: str) -> bool:
     )
 
 
+def _copied(base: Path, touched: Touched | None, work: Path) -> Path:
+    tree = work / "src"
+    copy_tree(base, tree)
+    if touched is not None:
+        _lay_over(tree, touched, base)
+    return tree
+
+
 def _linked(base: Path, touched: Touched, work: Path, now: float) -> Path:
     tree = work / "src"
     link_tree(base, tree)
+    added = _lay_over(tree, touched, base)
+    headers = {PurePosixPath(name).name for name in added if name.endswith(".h")}
+    if headers:
+        _renew(tree, headers, now)
+    return tree
+
+
+def _lay_over(tree: Path, touched: Touched, base: Path) -> list[str]:
+    """Make ``tree``, a copy of ``base``, what the series makes of it; the files that it adds."""
     for name in touched.removed:
         _inside(tree, name).unlink(missing_ok=True)
     added = [name for name in touched.changed if not os.path.lexists(base / name)]
@@ -123,10 +145,7 @@ def _linked(base: Path, touched: Touched, work: Path, now: float) -> Path:
         path.unlink(missing_ok=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         os.link(source, path, follow_symlinks=False)
-    headers = {PurePosixPath(name).name for name in added if name.endswith(".h")}
-    if headers:
-        _renew(tree, headers, now)
-    return tree
+    return added
 
 
 def _renew(tree: Path, names: set[str], now: float) -> None:

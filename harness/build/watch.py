@@ -22,8 +22,6 @@ from harness.build.limits import VARIABLE, Limits
 
 _EVERY_SECONDS = 0.25
 _MIB = 1 << 20
-_OF_BUBBLEWRAP = 2
-"""Its own processes, which the kernel counts too."""
 _DISK_RESERVE = 512 * _MIB
 _MEMORY_RESERVE = 256 * _MIB
 _LOOK_AGAIN_BYTES = 256 * _MIB
@@ -32,7 +30,7 @@ _LOOK_AGAIN_FILES = 100_000
 
 
 class Watch:
-    """Of one command. ``breach`` says, once it was ended, what it did too much of."""
+    """Of one command. ``breach`` says, once it was ended, what was too much; ``limit`` is that limit's name."""
 
     def __init__(
         self,
@@ -43,7 +41,7 @@ class Watch:
         kill: Callable[[], None],
     ) -> None:
         """``status`` gives what bubblewrap has reported so far; ``kill`` ends the command."""
-        self.breach = ""
+        self.breach = self.limit = ""
         self._limits = limits
         self._folders = [_Folder(folder, limits) for folder in folders if folder.is_dir()]
         self._groups = groups
@@ -73,6 +71,13 @@ class Watch:
             self._end(f"printed more than {self._limits.output // _MIB} MiB", "output")
 
     def _look(self) -> None:
+        try:
+            self._look_until_done()
+        finally:
+            if not self._done.is_set():  # an error in here must not leave it unwatched
+                self._end("could not be watched any more", "")
+
+    def _look_until_done(self) -> None:
         limits = self._limits
         while True:
             left = limits.seconds - (time.monotonic() - self._began)
@@ -98,8 +103,8 @@ class Watch:
             threads, held = _usage(process)
             tasks += threads
             used += held
-        if tasks >= self._limits.processes - _OF_BUBBLEWRAP:
-            yield f"started {self._limits.processes} processes", "processes"
+        if tasks > self._limits.processes:
+            yield f"started more than {self._limits.processes} processes", "processes"
         if used > self._limits.memory:
             yield f"used more than {self._limits.memory / (1 << 30):.1f} GiB of memory", "memory"
         if (free := available_memory()) is not None and free < _MEMORY_RESERVE:
@@ -107,6 +112,7 @@ class Watch:
 
     def _end(self, what: str, limit: str) -> None:
         if not self.breach:
+            self.limit = limit
             self.breach = f"{what}, and was stopped" + (f" ({VARIABLE}={limit}=... allows more)" if limit else "")
             self._kill()
 

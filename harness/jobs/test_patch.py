@@ -12,6 +12,7 @@ from pathlib import Path
 
 from harness import layout
 from harness.build import checkpatch
+from harness.build.sandbox import UNCONFINED
 from harness.errors import ExitStatus, InfrastructureError, UserError
 from harness.jobs import controls
 from harness.jobs.base import base_of
@@ -91,7 +92,7 @@ def run_series(request: Request, shop: Workshop, given: Given) -> tuple[Run, Pat
             judgement=None,
             status=0,
             summary="",
-            notes=chosen.notes,
+            notes=(*chosen.notes, *([] if base.confined else [UNCONFINED])),
             base_why=chosen.why,
             command=_command(request, kernel, series),
             checks=checks,

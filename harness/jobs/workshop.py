@@ -12,7 +12,7 @@ from pathlib import Path
 from harness import layout
 from harness.build import emulator, emulator_bench, guest, kernel
 from harness.build.cache import Cache
-from harness.build.sandbox import Sandbox
+from harness.build.sandbox import UNCONFINED, Sandbox, of_user
 from harness.model import BuiltKernel, Emulator, GuestImage, Kernel, Series
 from harness.progress import Progress, Step
 from harness.sources import kernels, patch_input
@@ -32,7 +32,10 @@ class Workshop:
 
     @cached_property
     def sandbox(self) -> Sandbox:
-        return Sandbox()
+        made = of_user()
+        if not made.confined:
+            self.progress.say(UNCONFINED)
+        return made
 
     @cached_property
     def debian(self) -> DebianRoot:

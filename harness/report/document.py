@@ -154,4 +154,5 @@ def _build(built: BuiltKernel) -> dict[str, Any]:
         "objects": built.objects,
         "seconds": round(built.seconds, 1),
         "warnings": list(built.warnings),
+        "sandbox": "bubblewrap" if built.confined else "off",
     }

@@ -51,8 +51,8 @@ def make(cache: Cache, key: str, label: Label, fill: Callable[[Path], None]) -> 
     def maker(folder: Path) -> None:
         need_space(cache.root, _TREE_GIB, "a kernel source tree")
         fill(folder)
+        refuse_escaping_links(folder / TREE)  # before anything in it is read
         linux_version(folder / TREE, label.name)
-        refuse_escaping_links(folder / TREE)
         (folder / _LABEL).write_text(json.dumps(asdict(label), indent=1), encoding="utf-8")
 
     return cache.make(ROOM, key, maker) / TREE

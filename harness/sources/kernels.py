@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from harness.build.cache import Cache
-from harness.build.sandbox import Sandbox
+from harness.build.sandbox import Sandbox, of_user
 from harness.errors import InfrastructureError, UserError
 from harness.layout import project
 from harness.model import Kernel
@@ -93,7 +93,7 @@ def resolve(
     work tree as it is, a plain folder, a tarball; then ``PATH@REF``. UserError for anything else.
     """
     table = table or load(project().kernels)
-    sandbox = sandbox or Sandbox()
+    sandbox = sandbox or of_user()
     name = name or table.default
     row = table.series.get(name)
     if row is not None:

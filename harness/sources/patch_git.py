@@ -3,19 +3,22 @@
 
 git sees nothing of its user: no configuration but what is given here, no home, no repository around the folder,
 and no attributes (a patch may bring a ``.gitattributes`` that asks for conversions). It gets diffs that
-`patch_render` wrote, never the mail's own text.
+`patch_render` wrote, never the mail's own text; and it runs in the sandbox, where it can write that folder only.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
 import stat
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.build import sandbox
+from harness.build.sandbox import PATH, Bind, CommandFailed
 from harness.errors import InfrastructureError, PatchError
 from harness.sources.patch_diff import FileDiff
 from harness.sources.patch_render import render
@@ -25,6 +28,9 @@ _CHECKING = re.compile(r"Checking patch .*\.\.\.$")
 _OFFSET = re.compile(r"Hunk #(\d+) succeeded at (\d+) \(offset (-?\d+) lines?\)")
 _REJECTED = re.compile(r"Rejected hunk #(\d+)\.")
 _SECONDS = 300
+_TREE = "/bench/tree"
+_GIT_DIR = "/bench/git"
+_DIFF = "patch.diff"
 _CONFIG = """[core]
 \trepositoryformatversion = 0
 \tbare = false
@@ -112,32 +118,31 @@ class Bench:
 
     def _git(self, argv: Sequence[str], files: Sequence[FileDiff]) -> subprocess.CompletedProcess[str]:
         env = {
-            "PATH": os.environ.get("PATH", os.defpath),
-            "HOME": str(self._git_dir),
-            "XDG_CONFIG_HOME": str(self._git_dir),
-            "LC_ALL": "C",
+            "XDG_CONFIG_HOME": _GIT_DIR,
             "GIT_CONFIG_NOSYSTEM": "1",
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_ATTR_NOSYSTEM": "1",
-            "GIT_DIR": str(self._git_dir.absolute()),
-            "GIT_WORK_TREE": str(self.folder.absolute()),
+            "GIT_DIR": _GIT_DIR,
+            "GIT_WORK_TREE": _TREE,
         }
+        if shutil.which("git", path=PATH) is None:
+            raise InfrastructureError("git: not found; install the package git")
+        (self._git_dir / _DIFF).write_bytes(render(files))
+        binds = [Bind(self.folder.absolute(), _TREE, writable=True), Bind(self._git_dir.absolute(), _GIT_DIR)]
+        said: list[str] = []
+        status = 0
         try:
-            done = subprocess.run(
-                ["git", *argv, "-"],
-                cwd=self.folder,
+            sandbox.of_user().run(
+                ["git", *argv, f"{_GIT_DIR}/{_DIFF}"],
+                binds=binds,
                 env=env,
-                input=render(files),
-                capture_output=True,
+                cwd=_TREE,
+                on_output=said.append,
                 timeout=_SECONDS,
-                check=False,
             )
-        except FileNotFoundError as error:
-            raise InfrastructureError("git: not found; install the package git") from error
-        except subprocess.TimeoutExpired as error:
-            raise InfrastructureError(f"git apply took longer than {_SECONDS} s") from error
-        said = done.stderr.decode("utf-8", "replace")
-        return subprocess.CompletedProcess(argv, done.returncode, "", said)
+        except CommandFailed as error:
+            status = error.exit_status
+        return subprocess.CompletedProcess(argv, status, "", "\n".join(said))
 
 
 def read_entry(tree: Path, path: str, touched: frozenset[str]) -> tuple[bytes, int] | None:

@@ -37,7 +37,7 @@ class Shop:
         (self.layout.driver / "sva.c").write_text("#include <linux/mm.h>\nint sva(void) { return MM; }\n")
         self.lines: list[str] = []
 
-    def build(self, *diffs: str) -> BuiltKernel:
+    def build(self, *diffs: str, sandbox: Sandbox | None = None) -> BuiltKernel:
         self.lines.clear()
         patches = tuple(Patch(subject="change", diff=diff, source="x.patch") for diff in diffs)
         found = Kernel("fake", "6.1.7", "a fake", tree_sha256(self.tree), self.tree)
@@ -45,7 +45,7 @@ class Shop:
             found,
             Series(patches),
             cache=self.cache,
-            sandbox=Sandbox(),
+            sandbox=sandbox or Sandbox(),
             jobs=2,
             on_output=self.lines.append,
             fragments=["base"],

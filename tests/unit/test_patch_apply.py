@@ -10,7 +10,7 @@ import pytest
 
 from harness.errors import InfrastructureError, PatchError
 from harness.model import Patch, Series
-from harness.sources import patch, patch_apply
+from harness.sources import patch, patch_apply, patch_git
 
 ROOT = Path(__file__).resolve().parents[2]
 MAILS = ROOT / "tests" / "data" / "mails"
@@ -220,7 +220,7 @@ def test_a_diff_that_nobody_read_is_checked_all_the_same(tmp_path: Path) -> None
 
 
 def test_git_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(patch_git, "PATH", str(tmp_path))
     with pytest.raises(InfrastructureError, match="git: not found"):
         patch_apply.check(BASE, patch.read(FIX))
 
