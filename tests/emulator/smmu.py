@@ -198,9 +198,11 @@ class Smmu:
     def tlbi_nh_va(self, asid: int, va: int, vmid: int = 0) -> None:
         self.must(0x12 | vmid << 32 | asid << 48, va)
 
-    def tlbi_nh_va_range(self, asid: int, va: int, tg: int, num: int, scale: int = 0, ttl: int = 0) -> None:
+    def tlbi_nh_va_range(
+        self, asid: int, va: int, tg: int, num: int, scale: int = 0, ttl: int = 0, vmid: int = 0
+    ) -> None:
         """(``num`` + 1) * 2 ** ``scale`` granules from ``va`` on (4.4.1.1)."""
-        self.must(0x12 | num << 12 | scale << 20 | asid << 48, va | tg << 10 | ttl << 8)
+        self.must(0x12 | num << 12 | scale << 20 | vmid << 32 | asid << 48, va | tg << 10 | ttl << 8)
 
     def tlbi_nh_vaa(self, va: int, vmid: int = 0) -> None:
         self.must(0x13 | vmid << 32, va)
@@ -208,8 +210,9 @@ class Smmu:
     def tlbi_s12_vmall(self, vmid: int) -> None:
         self.must(0x28 | vmid << 32)
 
-    def tlbi_s2_ipa(self, ipa: int, vmid: int) -> None:
-        self.must(0x2A | vmid << 32, ipa)
+    def tlbi_s2_ipa(self, ipa: int, vmid: int, tg: int = 0, num: int = 0, scale: int = 0, ttl: int = 0) -> None:
+        """With ``tg``, a range as :meth:`tlbi_nh_va_range`."""
+        self.must(0x2A | num << 12 | scale << 20 | vmid << 32, ipa | tg << 10 | ttl << 8)
 
     def tlbi_nsnh_all(self) -> None:
         self.must(0x30)

@@ -14,7 +14,8 @@ import pytest
 from .conftest import MachineMaker
 from .layout import DATA
 from .pagetable import G4K, G16K, G64K, RO, RW, Granule
-from .smmu import CERROR_ILL, Ev, Smmu
+from .smmu import CERROR_ILL, Config, Ev, Smmu
+from .stage2 import BLOCK, identity
 from .testdev import NO_PASID, TLBI, Do, St, TestDevice
 from .world import ASID, KERNEL_ASID, OTHER, OTHER_ASID, PAGE, SSID, VA, World
 
@@ -22,7 +23,7 @@ Command = Callable[[Smmu], None]
 
 CURES: dict[str, Command] = {
     "NH_VA": lambda smmu: smmu.tlbi_nh_va(ASID, VA),
-    "NH_VA-range": lambda smmu: smmu.tlbi_nh_va_range(ASID, VA, G4K.ril_tg, num=0),
+    "NH_VA-range": lambda smmu: smmu.tlbi_nh_va_range(ASID, VA, G4K.ril_tg, num=1),
     "NH_VA-range-ttl": lambda smmu: smmu.tlbi_nh_va_range(ASID, VA, G4K.ril_tg, num=0, ttl=3),
     "NH_VAA": lambda smmu: smmu.tlbi_nh_vaa(VA),
     "NH_ASID": lambda smmu: smmu.tlbi_nh_asid(ASID),
@@ -77,7 +78,7 @@ def test_tlbi_by_va_and_asid_leaves_the_same_va_of_another_asid(world: World) ->
     world.smmu.tlbi_nh_va(ASID, VA)
     assert not world.dev.probe(VA, SSID).cached
     assert world.dev.probe(VA, OTHER).cached
-    world.smmu.tlbi_nh_va_range(OTHER_ASID, VA, G4K.ril_tg, num=0)
+    world.smmu.tlbi_nh_va_range(OTHER_ASID, VA, G4K.ril_tg, num=1)
     assert not world.dev.probe(VA, OTHER).cached
 
 
@@ -124,11 +125,101 @@ def test_block_is_removed_by_any_address_in_it(world: World, offset: int) -> Non
     assert not world.dev.probe(VA, SSID).cached
 
 
-def test_block_is_removed_by_a_range_with_its_level(world: World) -> None:
+BLOCKS = [(G4K, 3), (G4K, 2), (G4K, 1), (G16K, 3), (G16K, 2), (G64K, 3), (G64K, 2)]
+
+
+def block_is_left(start: MachineMaker, granule: Granule, level: int, tg: int, ttl: int) -> bool:
+    """Whether the entry of a page, or block, outlives a range invalidation of all of it and more."""
+    world = World.build(start(), granule)
+    va = 0x5540_0000_0000  # aligned to each size
+    world.map(va, DATA & -(1 << granule.level_shift(level)), RW, level)
+    assert world.read(va + DATA % (1 << granule.level_shift(level))) == St.DONE
+    assert world.dev.probe(va, SSID).cached
+    world.smmu.tlbi_nh_va_range(ASID, va, tg, num=1, scale=18, ttl=ttl)
+    return world.dev.probe(va, SSID).cached
+
+
+@pytest.mark.parametrize(("granule", "level"), BLOCKS)
+def test_range_with_a_level_is_of_that_level_only(start: MachineMaker, granule: Granule, level: int) -> None:
+    """4.4.1.1 TTL: Linux once named level 3 whatever it had unmapped, and kept blocks of 2 MiB."""
+    left = [ttl for ttl in (0, 1, 2, 3) if block_is_left(start, granule, level, granule.ril_tg, ttl)]
+    none = {0, level} | ({1} if granule is G16K else set())  # 16K has no blocks at level 1: Reserved, and as 0
+    assert left == sorted({1, 2, 3} - none)
+
+
+@pytest.mark.parametrize("granule", [G4K, G16K, G64K], ids=["4K", "16K", "64K"])
+def test_range_is_of_its_granule_only(start: MachineMaker, granule: Granule) -> None:
+    """4.4.1.1 TG: Linux once took that of no page size at all, which is that of 64K."""
+    left = [tg for tg in (1, 2, 3) if block_is_left(start, granule, 3, tg, 0)]
+    assert left == sorted({1, 2, 3} - {granule.ril_tg})
+
+
+@pytest.mark.parametrize("ttl", [0, 1, 2, 3])
+def test_without_a_granule_level_and_range_say_nothing(world: World, ttl: int) -> None:
+    """4.4.1.1: TG = 0b00."""
     world.map(VA, DATA, RW, level=2)
-    assert world.read() == St.DONE
-    world.smmu.tlbi_nh_va_range(ASID, VA, G4K.ril_tg, num=0, scale=9, ttl=2)
+    world.map(VA + 8 * BLOCK, DATA, RW)
+    assert world.read() == world.read(VA + 8 * BLOCK) == St.DONE
+    world.smmu.tlbi_nh_va_range(ASID, VA + PAGE, 0, num=31, scale=10, ttl=ttl)
     assert not world.dev.probe(VA, SSID).cached
+    assert world.dev.probe(VA + 8 * BLOCK, SSID).cached
+
+
+@pytest.mark.parametrize(("level", "left"), [(1, False), (2, True), (3, True)])
+def test_level_is_that_of_stage_1(world: World, level: int, left: bool) -> None:
+    """4.4.1.1: an entry of both stages is of stage 1's descriptor, though stage 2's is smaller."""
+    world.set_ste(config=Config.NESTED, stage2=identity(world))
+    va = 0x5540_0000_0000
+    world.map(va, DATA & -(1 << 30), RW, level=1)
+    assert world.read(va + DATA % (1 << 30)) == St.DONE
+    world.smmu.tlbi_nh_va_range(ASID, va, G4K.ril_tg, num=0, scale=18, ttl=level, vmid=7)
+    assert world.dev.probe(va + DATA % (1 << 30), SSID).cached == left
+
+
+@pytest.mark.parametrize(("level", "left"), [(1, True), (2, False), (3, True)])
+def test_level_of_stage_2_invalidation(world: World, level: int, left: bool) -> None:
+    """4.4.3.1."""
+    world.set_ste(config=Config.S2, stage2=identity(world))
+    assert world.read(DATA, NO_PASID) == St.DONE
+    world.smmu.tlbi_s2_ipa(DATA & -(1 << 30), 7, G4K.ril_tg, num=1, scale=18, ttl=level)
+    assert world.stats()["iotlb-entries"] == left
+
+
+@pytest.mark.parametrize("opcode", [0x12, 0x13, 0x2A])
+@pytest.mark.parametrize(
+    ("tg", "num", "scale", "ttl", "error"),
+    [
+        (1, 0, 0, 0, CERROR_ILL),
+        (2, 0, 0, 0, CERROR_ILL),
+        (2, 0, 0, 1, CERROR_ILL),
+        (3, 0, 0, 0, CERROR_ILL),
+        (1, 0, 0, 1, 0),
+        (1, 1, 0, 0, 0),
+        (1, 0, 1, 0, 0),
+        (0, 0, 0, 3, 0),
+    ],
+)
+def test_granule_without_level_or_range_is_illegal(
+    start: MachineMaker, opcode: int, tg: int, num: int, scale: int, ttl: int, error: int
+) -> None:
+    """4.4.1.1: NUM = 0, SCALE = 0 and TTL = 0b00 are Reserved together, unless TG = 0b00."""
+    smmu = World.build(start()).smmu
+    assert smmu.command(opcode | num << 12 | scale << 20, tg << 10 | ttl << 8) == error
+
+
+@pytest.mark.parametrize(("granule", "level"), BLOCKS)
+def test_range_that_is_not_aligned_to_its_level_removes_nothing(
+    start: MachineMaker, granule: Granule, level: int
+) -> None:
+    """4.4.1.1: which range it is, is UNPREDICTABLE."""
+    world = World.build(start(), granule)
+    size = 1 << granule.level_shift(level)
+    va = 0x5540_0000_0000
+    world.map(va, DATA & -size, RW, level)
+    assert world.read(va + DATA % size) == St.DONE
+    for offset in {size // 2, PAGE} - {size, size // 2 if size == PAGE else 0}:
+        world.smmu.tlbi_nh_va_range(ASID, va - offset, granule.ril_tg, num=31, scale=20, ttl=level)
+        assert world.dev.probe(va, SSID).cached, f"{offset:#x}"
 
 
 def test_cfgi_cd_makes_the_next_access_read_the_cd_again(world: World) -> None:

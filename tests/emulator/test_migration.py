@@ -9,7 +9,7 @@ from typing import Any
 from .audit import audit
 from .conftest import MachineMaker
 from .layout import DATA
-from .pagetable import CONTIGUOUS, NOT_GLOBAL, RO, RW
+from .pagetable import CONTIGUOUS, G4K, NOT_GLOBAL, RO, RW
 from .qtest import Machine, Options
 from .smmu import CMDQEN, CR0, EVENTQEN, SMMUEN, Ev
 from .testdev import BYTES_DONE, FAILED, RETRY_NS, Do, St
@@ -35,12 +35,41 @@ def move(world: World, start: MachineMaker, folder: Path, smmu: Options = SVA) -
     there = start(smmu=smmu, incoming=True)
     there.qmp("migrate-incoming", uri=uri)
     wait_migration(there)
+    continue_on(world, there)
+
+
+def continue_on(world: World, there: Machine) -> None:
+    """``world`` goes on with another machine."""
     users: list[Any] = [world.smmu, world.table, world.other, world.kernel, world.dev, *world.dev.engines]
     for thing in users:
         thing._qtest = there.qtest
     for thing in users[4:]:
         thing._machine = there
     world.machine = there
+
+
+def job(machine: Machine, command: str, **arguments: object) -> None:
+    """Run a QMP job to its end, which must be a good one."""
+
+    def ended() -> bool:
+        (job,) = machine.qmp("query-jobs")
+        assert "error" not in job, job
+        return bool(job["status"] == "concluded")
+
+    machine.qmp(command, **{"job-id": "job", **arguments})
+    machine.until(f"the end of {command}", ended)
+    machine.qmp("job-dismiss", id="job")
+
+
+def add_disk(machine: Machine, image: Path) -> None:
+    """A qcow2 disk that snapshots go to; made if it is not there."""
+    new = not image.exists()
+    if new:
+        job(machine, "blockdev-create", options={"driver": "file", "filename": str(image), "size": 0})
+    machine.qmp("blockdev-add", **{"driver": "file", "node-name": "file", "filename": str(image)})
+    if new:
+        job(machine, "blockdev-create", options={"driver": "qcow2", "file": "file", "size": 1 << 20})
+    machine.qmp("blockdev-add", **{"driver": "qcow2", "node-name": "disk", "file": "file"})
 
 
 def journal(world: World) -> list[Record]:
@@ -158,6 +187,8 @@ def test_entries_of_each_form_move(start: MachineMaker, tmp_path: Path) -> None:
     world.map(VA + (2 << 21), DATA)
     assert world.read(VA + (2 << 21)) == St.DONE
     assert [world.dev.probe(*place).cached for place in where] == [False, True, True, True]
+    world.smmu.tlbi_nh_va_range(ASID, VA, G4K.ril_tg, num=15, ttl=3)
+    assert [world.dev.probe(*place).cached for place in where] == [False, False, True, True]
 
 
 def test_journal_and_counters_go_on_there(start: MachineMaker, tmp_path: Path) -> None:
@@ -211,3 +242,35 @@ def test_default_properties_migrate_what_stock_qemu_does(start: MachineMaker, tm
     move(world, start, tmp_path, {})
     assert world.stats()["iotlb-entries"] == 0
     assert world.engine.run(Do.READ, VA, 0xFFFF_FFFF) == St.DONE
+
+
+def test_snapshot_in_an_image_holds_a_stall_and_a_loop(start: MachineMaker, tmp_path: Path) -> None:
+    """savevm and loadvm: in the machine that went on meanwhile, and in a new one."""
+    snapshot = {"tag": "loop", "vmstate": "disk", "devices": ["disk"]}
+    world = World.build(start())
+    add_disk(world.machine, tmp_path / "disk.qcow2")
+    world.map(attributes=RO)
+    assert world.read() == St.DONE
+    event = world.stall(Do.WRITE)
+    world.map()
+    job(world.machine, "snapshot-save", **snapshot)
+    indexes = world.smmu._prod, world.smmu._cons
+    world.smmu.tlbi_nh_va(ASID, VA)
+    assert world.finish(event) == St.DONE
+    for where in ("here", "there"):
+        if where == "there":
+            for node in ("disk", "file"):
+                world.machine.qmp("blockdev-del", **{"node-name": node})
+            machine = start()
+            add_disk(machine, tmp_path / "disk.qcow2")
+            continue_on(world, machine)
+        world.machine.qmp("stop")
+        job(world.machine, "snapshot-load", **snapshot)
+        world.machine.qmp("cont")
+        world.smmu._prod, world.smmu._cons = indexes
+        assert world.stats()["stalls-outstanding"] == 1
+        assert [difference.kind for difference in audit(world.machine)] == ["restrictive"]
+        again = world.retry(event)
+        assert again.type == Ev.F_PERMISSION
+        world.smmu.tlbi_nh_va(ASID, VA)
+        assert world.finish(again) == St.DONE

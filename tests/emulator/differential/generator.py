@@ -303,12 +303,17 @@ class Generator:
         vmid = 1 if chance(rng, 0.03) else 0
         asid = rng.choice(self.asids) if chance(rng, 0.05) else asid
         low = rng.choice((0x12, 0x12, 0x13)) | vmid << 32 | asid << 48
-        high = slot.va | chance(rng, 0.5)
+        high = slot.va
         if chance(rng, 0.4):
-            num, scale = rng.randrange(8), rng.choice((0, 0, 0, 1, 2, 4))
-            ttl = 3 if chance(rng, 0.3) else 0
+            granule = half.half.granule
+            num, scale = rng.randrange(8), rng.choice((0, 0, 0, 1, 2, 4, 12))
+            ttl = rng.choice((0, 0, 0, 3, 3, 2, 1))
+            if chance(rng, 0.8):
+                high &= -1 << granule + (LAST_LEVEL - (ttl or LAST_LEVEL)) * (granule - 3)
+            tg = rng.randrange(4) if chance(rng, 0.1) else RANGE_TG[granule]
             low |= num << 12 | scale << 20
-            high |= RANGE_TG[half.half.granule] << 10 | ttl << 8
+            high |= tg << 10 | ttl << 8
+        high |= chance(rng, 0.5)
         return Command(low, high)
 
     def cfgi(self) -> Command:

@@ -19,9 +19,6 @@ FLUSHED_WHOLE = 256
 RANGE_GRANULE = {1: 12, 2: 14, 3: 16}
 """TG of a range invalidation (4.4.1.1)."""
 
-HINTS_MATTER = False
-"""Whether an entry outlives a range invalidation that names another granule or level: the model ignores both."""
-
 
 class Unpredictable(Exception):
     """The architecture does not say what happens: such an operation is not run."""
@@ -101,18 +98,20 @@ class Iotlb:
     def asid(self, vmid: int, asid: int) -> None:
         self.drop(lambda key, entry: (key.vmid, key.asid) == (vmid, asid))
 
-    def address(self, low: int, high: int, *, any_asid: bool) -> None:
-        """CMD_TLBI_NH_VA and CMD_TLBI_NH_VAA, with and without a range (4.4.1.1)."""
+    def address(self, low: int, high: int, *, any_asid: bool) -> bool:
+        """CMD_TLBI_NH_VA and CMD_TLBI_NH_VAA, with and without a range; False: Reserved (4.4.1.1)."""
         vmid, asid = field(low, 47, 32), field(low, 63, 48)
-        tg, ttl = field(high, 11, 10), field(high, 9, 8)
-        first = high & ~0xFFF
+        num, scale, tg, ttl = field(low, 16, 12), field(low, 24, 20), field(high, 11, 10), field(high, 9, 8)
+        first = last = high & ~0xFFF
+        granule = RANGE_GRANULE.get(tg, 0)
+        if not tg or (tg, ttl) == (2, 1):  # 16K has no blocks at level 1
+            ttl = 0
         if tg:
-            granule = RANGE_GRANULE[tg]
-            last = first + ((field(low, 16, 12) + 1) << field(low, 24, 20) + granule) - 1
-        else:
-            granule, ttl, last = 0, 0, first
-        if not HINTS_MATTER:
-            granule = ttl = 0
+            if not (num or scale or ttl):
+                return False
+            last = first + (num + 1 << scale + granule) - 1
+            if first & (1 << granule + (LAST_LEVEL - (ttl or LAST_LEVEL)) * (granule - 3)) - 1:
+                return True  # UNPREDICTABLE: here, nothing goes
 
         def doomed(key: Key, entry: Entry) -> bool:
             start = key.page << entry.shift
@@ -126,3 +125,4 @@ class Iotlb:
             )
 
         self.drop(doomed)
+        return True

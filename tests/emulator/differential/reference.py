@@ -331,12 +331,11 @@ class Reference:
             case 0x11:
                 counter = "cmd-tlbi-nh-asid"
                 self.iotlb.asid(vmid, field(low, 63, 48))
-            case 0x12:
-                counter = "cmd-tlbi-nh-va"
-                self.iotlb.address(low, high, any_asid=False)
-            case 0x13:
-                counter = "cmd-tlbi-nh-vaa"
-                self.iotlb.address(low, high, any_asid=True)
+            case 0x12 | 0x13 as code:
+                counter = "cmd-tlbi-nh-va" if code == 0x12 else "cmd-tlbi-nh-vaa"
+                if not self.iotlb.address(low, high, any_asid=code == 0x13):
+                    self.stats["cmd-sync"] += 1  # which the driver puts in its place
+                    return CERROR_ILL
             case 0x28:
                 counter = "cmd-tlbi-s12-vmall"
                 self.iotlb.all_of_vmid(vmid)
@@ -346,7 +345,7 @@ class Reference:
             case 0x46:
                 counter = "cmd-sync"
             case _:
-                self.stats["cmd-sync"] += 1  # which the driver puts in its place
+                self.stats["cmd-sync"] += 1
                 return CERROR_ILL
         self.stats[counter] += 1
         if "tlbi" in counter:

@@ -120,20 +120,11 @@ SMMUTLBEntry *smmu_iotlb_find(SMMUState *s, SMMUTransCfg *cfg, SMMUIOTLBKey key,
     return NULL;
 }
 
-bool smmu_iotlb_inv_exact(SMMUState *s, SMMUIOTLBKey *key)
+bool smmu_iotlb_spared(const SMMUTLBEntry *entry, uint8_t tg, uint8_t ttl)
 {
-    SMMUTLBEntry *entry = g_hash_table_lookup(s->iotlb, key);
-    SMMUIOTLBKey other = *key;
-
-    if (!entry || entry->s1_mask != entry->entry.addr_mask) {
-        return false;   /* one of several pieces of a page of stage 1 */
-    }
-    g_hash_table_remove(s->iotlb, key);
-    for (int aset = 0; aset <= 1; aset++) {
-        other.asid = SMMU_IOTLB_ASID_GLOBAL + aset;
-        g_hash_table_remove(s->iotlb, &other);
-    }
-    return true;
+    ttl = smmu_ttl(tg, ttl);
+    return tg && (entry->s1_granule != tg * 2 + 10 ||
+                  (ttl && ttl != entry->s1_level));
 }
 
 hwaddr smmu_untagged(const SMMUTransCfg *cfg, hwaddr iova)

@@ -152,6 +152,8 @@ static void smmu_leaf_s1_fill(SMMUState *bs, SMMUTransCfg *cfg, uint8_t ap,
 {
     smmu_leaf_contiguous(bs, tlbe);
     tlbe->s1_mask = tlbe->entry.addr_mask;
+    tlbe->s1_level = tlbe->level;
+    tlbe->s1_granule = tlbe->granule;
     tlbe->aset = cfg->aset;
     tlbe->global = !PTE_NG(tlbe->desc);
     tlbe->clean = clean && !(ap & 2) ? SMMU_CLEAN_S1 | SMMU_CLEAN_S2 : 0;
@@ -218,6 +220,8 @@ static void smmu_leaf_s2_fill(SMMUState *bs, uint8_t s2ap, bool clean,
 {
     smmu_leaf_contiguous(bs, tlbe);
     tlbe->s1_mask = tlbe->entry.addr_mask;
+    tlbe->s1_level = tlbe->level;
+    tlbe->s1_granule = tlbe->granule;
     tlbe->ipa = tlbe->entry.iova;
     tlbe->aset = false;
     tlbe->global = false;

@@ -111,6 +111,20 @@ int smmuv3_sva_select_cd(SMMUv3State *s, STE *ste, SMMUTransCfg *cfg,
 int smmuv3_sva_get_cd(SMMUv3State *s, STE *ste, SMMUTransCfg *cfg,
                       uint32_t ssid, CD *buf, SMMUEventInfo *event);
 
+/* Invalidation: called from smmuv3.c */
+
+/*
+ * CMD_TLBI with a granule, but neither a level nor more than one granule: is
+ * Reserved, and CERROR_ILL (IHI 0070 4.4.1.1)
+ */
+bool smmuv3_sva_range_reserved(Cmd *cmd);
+
+/*
+ * The range of @cmd, with a granule, is UNPREDICTABLE: the address is not
+ * aligned to the level (IHI 0070 4.4.1.1)
+ */
+bool smmuv3_sva_range_unpredictable(Cmd *cmd);
+
 /* Events: called from smmuv3.c */
 
 /* Whether a record can be written now (IHI 0070 7.2.1) */
@@ -166,6 +180,20 @@ SMMUCmdError smmuv3_sva_cmd_stall_term(SMMUv3State *s, Cmd *cmd);
 
 /* Compare the IOTLB's stage-1 entries with the tables; see StallableIOMMU */
 void smmuv3_audit(SMMUv3State *s, IOTLBAudit *audit);
+
+/* What substreams' configurations are, by memory, for the length of an audit */
+typedef struct SMMUAuditConfigs {
+    SMMUv3State *s;
+    GHashTable *configs;        /* SMMUConfigKey to SMMUTransCfg */
+    GHashTable *heirs;          /* ASID and VMID to one of those, or to NULL */
+} SMMUAuditConfigs;
+
+void smmuv3_audit_configs_init(SMMUAuditConfigs *a, SMMUv3State *s);
+void smmuv3_audit_configs_destroy(SMMUAuditConfigs *a);
+
+/* How accesses that would hit @entry are translated; NULL: there are none */
+const SMMUTransCfg *smmuv3_audit_config(SMMUAuditConfigs *a,
+                                        SMMUTLBEntry *entry);
 
 /* Add the read-only QOM property "audit" */
 void smmuv3_audit_class_init(ObjectClass *klass);

@@ -16,6 +16,7 @@
 #include "hw/core/qdev-prop-internal.h"
 #include "qapi/error.h"
 #include "smmuv3-sva-internal.h"
+#include "smmu-internal.h"
 
 #define SMMU_SVA_SSIDSIZE_MAX   20
 
@@ -246,6 +247,26 @@ int smmuv3_sva_get_cd(SMMUv3State *s, STE *ste, SMMUTransCfg *cfg,
     addr += ssid * sizeof(*buf);
     return smmuv3_read_cd(s, cfg, addr, buf->word, ARRAY_SIZE(buf->word),
                           event);
+}
+
+bool smmuv3_sva_range_reserved(Cmd *cmd)
+{
+    return CMD_TG(cmd) && !CMD_NUM(cmd) && !CMD_SCALE(cmd) &&
+           !smmu_ttl(CMD_TG(cmd), CMD_TTL(cmd));
+}
+
+bool smmuv3_sva_range_unpredictable(Cmd *cmd)
+{
+    int level = smmu_ttl(CMD_TG(cmd), CMD_TTL(cmd)) ?: 3;
+    int shift = level_shift(level, CMD_TG(cmd) * 2 + 10);
+
+    if (CMD_ADDR(cmd) & MAKE_64BIT_MASK(0, shift)) {
+        qemu_log_mask(LOG_GUEST_ERROR, "SMMUv3 TLBI of 0x%" PRIx64
+                      ": unaligned, TG=%d TTL=%d\n", (uint64_t)CMD_ADDR(cmd),
+                      CMD_TG(cmd), CMD_TTL(cmd));
+        return true;
+    }
+    return false;
 }
 
 static SMMUDevice *smmuv3_iommu_to_sdev(StallableIOMMU *iommu)

@@ -68,11 +68,18 @@ void smmu_iotlb_add(SMMUState *s, SMMUIOTLBKey *key, SMMUTLBEntry *entry);
 SMMUTLBEntry *smmu_iotlb_find(SMMUState *s, SMMUTransCfg *cfg, SMMUIOTLBKey key,
                               hwaddr iova);
 
+/* The level that @ttl means with @tg (IHI 0070 4.4.1.1). 0: any. */
+static inline uint8_t smmu_ttl(uint8_t tg, uint8_t ttl)
+{
+    return tg == 2 && ttl == 1 ? 0 : ttl; /* 16K has no blocks there */
+}
+
 /*
- * Invalidate what @key names exactly, global entries included. Returns false if
- * there is nothing, or more than that may have to go.
+ * Whether @entry survives a CMD_TLBI of its address: with @tg, only entries of
+ * that granule go, and with @ttl too, only those of that level (IHI 0070
+ * 4.4.1.1). Both are 0 for any; without @tg, @ttl says nothing.
  */
-bool smmu_iotlb_inv_exact(SMMUState *s, SMMUIOTLBKey *key);
+bool smmu_iotlb_spared(const SMMUTLBEntry *entry, uint8_t tg, uint8_t ttl);
 
 /* @iova without the top byte, if the CD ignores that (CD.TBI) */
 hwaddr smmu_untagged(const SMMUTransCfg *cfg, hwaddr iova);
