@@ -25,7 +25,7 @@ SOURCE_VARIABLE = "FAULTLOOP_QEMU_SOURCE"
 _ROOM = "qemu-sources"
 SERIES_VARIABLE = "FAULTLOOP_QEMU_SERIES"
 _DEFAULT = "10.0"
-_SERIES = {_DEFAULT: "trixie"}
+_SERIES = {_DEFAULT: "trixie", "10.2": "sid"}
 """The suite of Debian that has it."""
 _TREE = "tree"
 _ROMS = "roms"
