@@ -256,9 +256,9 @@ def _signals(caught: list[int]) -> Iterator[None]:
 
 
 def _tell(error: FaultloopError) -> None:
-    from harness.progress import printable
+    from harness.shown import one_line, printable
 
-    print(f"faultloop: {printable(error.message)}", file=sys.stderr)
+    print(f"faultloop: {one_line(error.message)}", file=sys.stderr)
     if error.detail:
         print(printable(error.detail.rstrip()), file=sys.stderr)
 

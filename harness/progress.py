@@ -16,6 +16,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from harness.shown import one_line
+from harness.shown import printable as printable
+
 if TYPE_CHECKING:
     from rich.status import Status
 
@@ -36,7 +39,7 @@ class Progress:
     def say(self, text: str) -> None:
         """One line for the user, kept on screen."""
         if not self._quiet:
-            print(printable(text), file=self._stream, flush=True)
+            print(one_line(text), file=self._stream, flush=True)
 
     @contextmanager
     def step(self, name: str, *, like: str = "") -> Iterator[Step]:
@@ -107,17 +110,12 @@ class Step:
 
         expected = f" of about {_span(self._expected)}" if self._expected else ""
         line = f"{self._name}: {_span(now - self._started)}{expected}  {text}"
-        self._live.update(Text(printable(line)[:200]))
+        self._live.update(Text(one_line(line)[:200]))
 
     def stop(self) -> None:
         self.seconds = time.monotonic() - self._started
         if self._live is not None:
             self._live.stop()
-
-
-def printable(text: str) -> str:
-    """Text that comes from a patch or a guest, safe for a terminal: no control character but newline and tab."""
-    return "".join(c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def _span(seconds: float | None) -> str:

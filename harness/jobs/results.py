@@ -19,6 +19,7 @@ from pathlib import Path
 from harness.errors import FaultloopError, InfrastructureError
 from harness.model import BuiltKernel, Run
 from harness.report import document, junit, ktap, reproduce, text
+from harness.shown import printable
 from harness.sources.patch_render import mailbox
 
 
@@ -72,7 +73,8 @@ class RunFolder:
             shutil.rmtree(self.path, ignore_errors=True)
             return
         with contextlib.suppress(OSError):
-            (self.path / "error.txt").write_text(f"{error.message}\n\n{error.detail}\n", encoding="utf-8")
+            said = printable(f"{error.message}\n\n{error.detail}\n")
+            (self.path / "error.txt").write_text(said, encoding="utf-8")
             kept = self._root / f"failed-{self._name}"
             self.path.rename(kept)
             error.detail += f"\nlogs: {kept}"

@@ -15,8 +15,8 @@ from rich.text import Text
 
 from harness import __version__
 from harness.expected import Applied, Fit, Result, Tried
-from harness.progress import printable
 from harness.report.text import console_for
+from harness.shown import printable
 
 SCHEMA = "faultloop/catalogue/1"
 _WIDTH = 150

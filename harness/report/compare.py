@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.model import Change, Comparison, Outcome, PathResult, Run
-from harness.progress import printable
 from harness.report.text import STYLE, add_path, console_for
+from harness.shown import one_line
 
 _WIDTH = 200
 _COUNTED = (Outcome.PASS, Outcome.LOOP, Outcome.STALE, Outcome.CORRUPT)
@@ -59,8 +59,8 @@ def _print(runs: Sequence[Run], console: Console) -> None:
     console.print(table)
     console.print("Each outcome with device stalls / TLBI commands at the SMMU / calls of its driver's notifier.")
     for letter, run in zip(letters, runs, strict=True):
-        console.print(Text(f"{letter}  {printable(run.series.title)}"), soft_wrap=True)
-        console.print(Text(f"   {printable(run.summary)}"), soft_wrap=True)
+        console.print(Text(f"{letter}  {one_line(run.series.title)}"), soft_wrap=True)
+        console.print(Text(f"   {one_line(run.summary)}"), soft_wrap=True)
     console.print(Text(f"kernel {runs[0].kernel.version}  ({runs[0].kernel.origin})"), soft_wrap=True)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from harness.model import GuestRecord, Outcome, PathResult, Run
-from harness.progress import printable
+from harness.shown import printable
 
 
 def write(run: Run, path: Path) -> None:

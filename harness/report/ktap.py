@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from harness.model import GuestRecord, Outcome, PathResult, Run
-from harness.progress import printable
+from harness.shown import printable
 
 
 def write(run: Run) -> str:

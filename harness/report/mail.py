@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from harness.progress import printable
+from harness.shown import one_line
 
 COLUMNS = 71
 _SETUP = 10
@@ -125,4 +125,4 @@ def _wrap(text: str) -> str:
 
 
 def _clean(text: str) -> str:
-    return " ".join(printable(text).split())
+    return " ".join(one_line(text).split())

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.model import Step
-from harness.progress import printable
+from harness.shown import one_line
 
 
 def plain(steps: Sequence[Step]) -> str:
@@ -14,13 +14,13 @@ def plain(steps: Sequence[Step]) -> str:
     lines = []
     for step in steps:
         verdict = str(step.run.judgement.verdict) if step.run and step.run.judgement else "-"
-        subject = printable(step.patch.subject)
+        subject = one_line(step.patch.subject)
         lines.append(f"{step.number:>3}/{len(steps)}  {'BAD ' if step.faults else 'ok  '}{verdict:16} {subject}")
-        lines += [f"         {printable(fault)}" for fault in step.faults]
-        lines += [f"           {printable(line)}" for line in step.detail.splitlines()[:10]]
+        lines += [f"         {one_line(fault)}" for fault in step.faults]
+        lines += [f"           {one_line(line)}" for line in step.detail.splitlines()[:10]]
     bad = [step for step in steps if step.faults]
     if bad:
-        lines.append(f"first bad: patch {bad[0].number}, {printable(bad[0].faults[0])}")
+        lines.append(f"first bad: patch {bad[0].number}, {one_line(bad[0].faults[0])}")
     else:
         lines.append(f"all {len(steps)} patches build, and none is worse than the one before")
     return "\n".join(lines) + "\n"

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.model import Change, Comparison, Outcome, PathResult, Run, Verdict
-from harness.progress import printable
+from harness.shown import one_line
 
 STYLE = {
     Outcome.PASS: "green",
@@ -62,33 +62,33 @@ def _print(run: Run, console: Console, folder: Path | None) -> None:
     for line in _reasons(run):
         console.print(Text(f"why      {line[:300]}"))
     if run.series.patches:
-        console.print(Text(f"patch    {printable(run.series.title)}"))
+        console.print(Text(f"patch    {one_line(run.series.title)}"))
         for patch in run.series.patches if len(run.series.patches) > 1 else ():
-            console.print(Text(f"         {printable(patch.subject)}"))
-    console.print(Text(f"kernel   {run.kernel.version}  ({run.kernel.origin})"), soft_wrap=True)
+            console.print(Text(f"         {one_line(patch.subject)}"))
+    console.print(Text(f"kernel   {run.kernel.version}  ({one_line(run.kernel.origin)})"), soft_wrap=True)
     if run.base_why:
-        console.print(Text(f"base     {printable(run.base_why)}"), soft_wrap=True)
+        console.print(Text(f"base     {one_line(run.base_why)}"), soft_wrap=True)
     if len(run.setups) > 1:
         console.print(Text(f"setups   {', '.join(s.name for s in run.setups)}"))
     if run.patched is not None:
         console.print(Text(f"rebuilt  {run.patched.objects} objects of {run.base.objects}"))
     for name, lines in (("warnings", run.checks.warnings), ("style", run.checks.checkpatch)):
         for line in _few(lines):
-            console.print(Text(f"{name:8} {printable(line)}"), soft_wrap=True)
+            console.print(Text(f"{name:8} {one_line(line)}"), soft_wrap=True)
     for record in run.records:
         for splat in record.boot_splats:
-            console.print(Text(f"log      {record.variant} on {record.setup}: {printable(splat.title)}"))
+            console.print(Text(f"log      {record.variant} on {record.setup}: {one_line(splat.title)}"))
     for note in run.notes + (run.judgement.notes if run.judgement else ()):
-        console.print(Text(f"note     {printable(note)}"))
+        console.print(Text(f"note     {one_line(note)}"))
     if folder is not None:
         console.print(Text(f"results  {folder}"), soft_wrap=True)
     head = Text("VERDICT  " if run.judgement else "RESULT   ")
     if run.judgement:
         verdict = run.judgement.verdict
         head.append(str(verdict), style=_VERDICT_STYLE.get(verdict, "bold red"))
-        head.append(f": {printable(run.summary)}")
+        head.append(f": {one_line(run.summary)}")
     else:
-        head.append(printable(run.summary))
+        head.append(one_line(run.summary))
     console.print(head, soft_wrap=not console.is_terminal)
 
 
@@ -148,5 +148,5 @@ def _reasons(run: Run) -> list[str]:
         if record.variant in ("base", "patched"):
             for r in record.results:
                 if r.outcome not in (Outcome.PASS, Outcome.LOOP):
-                    lines.append(f"{r.path} on {r.setup}, {record.variant} {r.outcome}: {printable(r.reason)}")
+                    lines.append(f"{r.path} on {r.setup}, {record.variant} {r.outcome}: {one_line(r.reason)}")
     return lines

@@ -95,7 +95,7 @@ class Stream:
         self._lines += 1
         self._kept += words[: max(0, OUTPUT_LIMIT - self.size)]
         self.size += len(words)
-        if self._on_line is not None:
+        if self._on_line is not None and not self.truncated:
             self._deliver(words.removeprefix(b"\n"))
 
     def _deliver(self, words: bytes) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.progress import Progress, printable
+from harness.progress import Progress
+from harness.shown import printable
 
 
 def test_plain_lines_with_the_time_of_the_last_one(tmp_path: Path) -> None:

@@ -84,6 +84,13 @@ def test_flood_without_a_line_end_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
     assert (len(stream.text()), stream.size, stream.truncated, stream.status) == (100_000, 300_000, True, 0)
 
 
+def test_flood_of_lines_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are kept by whoever asked for them."""
+    monkeypatch.setattr(shell, "OUTPUT_LIMIT", 1000)
+    stream, lines = read(f"{MARK} begin\n".encode() + b"ok 1\n" * 5000 + f"\n{MARK} end 0\n".encode(), 700)
+    assert sum(map(len, lines)) <= 1000 and (stream.truncated, stream.status) == (True, 0)
+
+
 def test_mark_inside_of_a_line_is_output() -> None:
     stream, _ = read(f"{MARK} begin\nx {MARK} end 1\n\n{MARK} end 2\n".encode())
     assert (stream.text(), stream.status) == (f"x {MARK} end 1\n", 2)
