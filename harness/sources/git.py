@@ -4,6 +4,10 @@
 The repository is only read. For a work tree, tracked files as they are on disk and new files that .gitignore
 does not name are taken: what the user would commit with ``git add -A``. The objects that this needs go to a
 scratch folder.
+
+A repository can name programs (hooks, filters, a monitor of its files, transports), and a stranger's commit or
+tree can call for them by its ``.gitattributes``. None of them is started, and nothing is fetched. A commit's tree
+is taken as it is, whatever its attributes say of exports.
 """
 
 from __future__ import annotations
@@ -21,9 +25,22 @@ from harness.errors import InfrastructureError, UserError
 from harness.sources import archive
 from harness.sources.archive import Label
 
-_NOT_OURS = frozenset(
-    {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_NAMESPACE"}
-)
+_KEPT = frozenset({
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_CEILING_DIRECTORIES", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM",
+    "GIT_CONFIG_SYSTEM", "GIT_DISCOVERY_ACROSS_FILESYSTEM",
+})  # fmt: skip
+"""Variables of the user's that hold. Others say which repository it is, or which programs to start."""
+
+_NO_HELPERS = {
+    "core.fsmonitor": "false",
+    "core.hooksPath": os.devnull,
+    "core.attributesFile": os.devnull,
+    "core.pager": "cat",
+    "diff.external": "",
+    "log.showSignature": "false",
+    "submodule.recurse": "false",
+}
+_AS_COMMITTED = {"core.autocrlf": "false", "core.eol": "lf"}
 
 
 def is_repository(path: Path) -> bool:
@@ -58,7 +75,7 @@ def export_work_tree(repository: Path, name: str, *, cache: Cache, sandbox: Sand
     commit = resolve(repository, "HEAD")
     head_tree = call(repository, ["rev-parse", f"{commit}^{{tree}}"]).strip()
     with tempfile.TemporaryDirectory(prefix="faultloop-git-") as scratch:
-        env = _scratch_index(repository, Path(scratch))
+        env = _scratch_index(repository, Path(scratch)) | no_filters(repository)
         call(repository, ["add", "--all", "--", "."], env)
         tree_id = call(repository, ["write-tree"], env).strip()
         changed = " + uncommitted changes" if tree_id != head_tree else ""
@@ -84,8 +101,16 @@ def _scratch_index(repository: Path, scratch: Path) -> dict[str, str]:
 def _export(repository: Path, label: Label, cache: Cache, sandbox: Sandbox, env: Mapping[str, str]) -> Path:
     def write(folder: Path) -> None:
         packed = folder / "tree.tar"
-        argv = ["archive", "--format=tar", f"--output={packed}", "--prefix=linux/", label.digest]
-        call(repository, argv, env)
+        # The attributes count that lie in the folder at hand or else the index: in empty ones, none.
+        (none := folder / "no-attributes").mkdir()
+        git_dir = call(repository, ["rev-parse", "--absolute-git-dir"]).rstrip("\n")
+        empty = {"GIT_DIR": git_dir, "GIT_WORK_TREE": str(none), "GIT_INDEX_FILE": str(none / "index")}
+        settings = _settings({**_filters_off(repository), **_AS_COMMITTED})
+        argv = ["archive", "--worktree-attributes", "--format=tar", f"--output={packed}", "--prefix=linux/"]
+        done = _run(none, [*argv, label.digest], {**env, **settings, **empty})
+        if done.returncode != 0:
+            raise _failed(repository, argv, done)
+        none.rmdir()
         archive.unpack(packed, folder / archive.TREE, sandbox)
         packed.unlink()
 
@@ -128,20 +153,45 @@ def read_bytes(repository: Path, argv: Sequence[str], *, feed: bytes | None = No
 
 
 def _failed(repository: Path, argv: Sequence[str], done: subprocess.CompletedProcess[bytes]) -> UserError:
-    return UserError(
-        f"{repository}: git {argv[0]} failed", detail=done.stderr.decode("utf-8", errors="replace").strip()
+    said = done.stderr.decode("utf-8", errors="replace").strip()
+    partial = (
+        "; the repository is a partial clone that lacks files, and nothing is fetched into it: take a whole clone"
     )
+    return UserError(f"{repository}: git {argv[0]} failed{partial if 'transport ' in said else ''}", detail=said)
+
+
+def no_filters(repository: Path) -> dict[str, str]:
+    """Environment for commands that look at files: attributes cannot call for a filter of the configuration."""
+    return _settings(_filters_off(repository))
+
+
+def _filters_off(repository: Path) -> dict[str, str]:
+    found = _run(repository, ["config", "--null", "--name-only", "--get-regexp", r"^filter\."], {}).stdout
+    names = {name.rpartition(".")[0] for name in os.fsdecode(found).split("\0") if name}
+    off = {"clean": "", "smudge": "", "process": "", "required": "false"}
+    return {f"{name}.{key}": value for name in sorted(names) for key, value in off.items()}
+
+
+def _settings(more: Mapping[str, str]) -> dict[str, str]:
+    """Configuration as git reads it from its environment (git-config(1)): any name is possible there."""
+    rows = {**_NO_HELPERS, **more}.items()
+    env = {"GIT_CONFIG_COUNT": str(len(rows))}
+    for number, (key, value) in enumerate(rows):
+        env |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+    return env
 
 
 def command(repository: Path, argv: Sequence[str]) -> list[str]:
-    """Arguments of a git command in ``repository`` that starts none of its helpers."""
-    return ["git", "-C", str(repository), "-c", "core.fsmonitor=false", *argv]
+    """Arguments of a git command in ``repository``; run it in `environment`."""
+    return ["git", "-C", str(repository), *argv]
 
 
 def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Environment of a git command: no lock that is not needed, and the repository is the one that is named."""
-    kept = {name: value for name, value in os.environ.items() if name not in _NOT_OURS}
-    return {**kept, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", **(more or {})}
+    """Environment of a git command: it takes no lock that it does not need, starts no helper, fetches nothing."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name in _KEPT}
+    ours = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_ATTR_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"}
+    # Protocols that may be used: one that there is none of.
+    return {**kept, **ours, "GIT_ALLOW_PROTOCOL": "none", **_settings({}), **(more or {})}
 
 
 def _run(

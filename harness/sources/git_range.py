@@ -107,7 +107,8 @@ def _uncommitted(repository: Path) -> tuple[str, ...]:
     """A note when the work tree holds what is in no commit."""
     if not git.has_work_tree(repository):
         return ()
-    changed = git.read_bytes(repository, ["status", "--porcelain", "-z", "--no-renames"]).count(b"\0")
+    argv = ["status", "--porcelain", "-z", "--no-renames", "--ignore-submodules=all"]
+    changed = git.call(repository, argv, git.no_filters(repository)).count("\0")
     if not changed:
         return ()
     files = "1 file that is" if changed == 1 else f"{changed} files that are"
