@@ -239,6 +239,8 @@ class PathResult:
     retries: int = 0
     tlbi: int = 0
     """SMMU TLB invalidation commands in the workload's measured window."""
+    tlbi_wide: int = 0
+    """Those over the whole workload that dropped all translations of an address space, or more."""
     notifier_calls: int = 0
     """Calls of the SMMU driver's notifier callback in that window."""
     seconds: float = 0.0

@@ -7,9 +7,12 @@ taken where the SMMU's counters allow it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from harness.model import Counters
+
+_WIDE = re.compile(r"cmd-tlbi-.*-(?:asid|all|vmall)$")
 
 
 def gained(before: Counters, after: Counters) -> dict[str, int]:
@@ -19,6 +22,11 @@ def gained(before: Counters, after: Counters) -> dict[str, int]:
     if after.get("stalls-outstanding"):
         delta["stalls-outstanding"] = after["stalls-outstanding"]
     return delta
+
+
+def wide(delta: Counters) -> int:
+    """TLB invalidation commands that drop all translations of an address space, or more (IHI 0070 4.4)."""
+    return sum(value for name, value in delta.items() if _WIDE.match(name))
 
 
 def disagreements(facts: Mapping[str, str], delta: Counters) -> list[str]:

@@ -9,8 +9,6 @@ from typing import NamedTuple
 from harness.expected import Expectation, Result
 from harness.model import Comparison, GuestRecord, Outcome, PathResult, Run, Verdict
 
-_BY_ASID = "cmd-tlbi-nh-asid"
-
 
 class Held(NamedTuple):
     """What came of it."""
@@ -87,6 +85,6 @@ def _cost(row: Expectation, run: Run) -> Iterator[_Difference]:
 
 def cost(base: PathResult, patched: PathResult) -> str:
     """What the patched kernel sends to the SMMU beyond what the base does: ``none``, ``va`` or ``asid``."""
-    if patched.counters.get(_BY_ASID, 0) > base.counters.get(_BY_ASID, 0):
+    if patched.tlbi_wide > base.tlbi_wide:
         return "asid"
     return "va" if patched.tlbi > base.tlbi else "none"

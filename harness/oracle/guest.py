@@ -83,6 +83,7 @@ def _result(run: WorkloadRun, setup: str, splats: tuple[Splat, ...]) -> PathResu
         stalls=counters.number(facts, "stalls"),
         retries=counters.number(facts, "retries"),
         tlbi=counters.number(facts, "tlbi"),
+        tlbi_wide=counters.wide(delta),
         notifier_calls=counters.number(facts, "notifier_calls"),
         seconds=run.seconds,
         facts=facts,

@@ -86,6 +86,7 @@ def judge(
     new_logs = _new_splats(_outside(base), _outside(patched))
     control_faults, notes = controls_of(base, controls)
     notes += [f"new in the kernel log, outside any path: {s.title}" for s in new_logs]
+    notes += _cost(pairs)
 
     verdict, reason = _decide(pairs, by_change, new_logs)
     if control_faults and verdict is not Verdict.REGRESSES:
@@ -176,6 +177,17 @@ def _why(pairs: Sequence[Comparison]) -> str:
             if result.outcome.undecided:
                 reasons.append(f"{side} {result.outcome}: {result.reason}")
     return "; ".join(dict.fromkeys(reasons))
+
+
+def _cost(pairs: Sequence[Comparison]) -> list[str]:
+    """A count of invalidations does not tell how much each one took away."""
+    more = sum(c.patched.tlbi_wide - c.base.tlbi_wide for c in pairs)
+    if more <= 0:
+        return []
+    return [
+        f"cost: {more} invalidations of whole address spaces more than the base; each costs the device all "
+        "translations of a process"
+    ]
 
 
 def _outside(records: Iterable[GuestRecord]) -> list[Splat]:

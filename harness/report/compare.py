@@ -56,6 +56,7 @@ def _print(runs: Sequence[Run], console: Console) -> None:
     table.add_row("lines changed", "", "", *("+{} -{}".format(*changed_lines(run)) for run in runs))
     table.add_row("objects rebuilt", "", "", *(str(run.patched.objects) if run.patched else "" for run in runs))
     table.add_row("kernel notified", "", "", *(_calls(run) for run in runs))
+    table.add_row("by whole ASID", "", "", *(_wide(run) for run in runs))
     console.print(table)
     console.print("Each outcome with device stalls / TLBI commands at the SMMU / calls of its driver's notifier.")
     for letter, run in zip(letters, runs, strict=True):
@@ -85,6 +86,13 @@ def _cell(result: PathResult) -> Text:
     if result.outcome in _COUNTED:
         text.append(f" {result.stalls}/{result.tlbi}/{result.notifier_calls}")
     return text
+
+
+def _wide(run: Run) -> str:
+    """Invalidations that cost the device all its translations of a process."""
+    pairs = run.judgement.comparisons if run.judgement else ()
+    before, after = sum(c.base.tlbi_wide for c in pairs), sum(c.patched.tlbi_wide for c in pairs)
+    return f"{after} ({after - before:+d})"
 
 
 def _calls(run: Run) -> str:

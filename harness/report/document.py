@@ -93,6 +93,7 @@ def _result(r: PathResult) -> dict[str, Any]:
         "stalls": r.stalls,
         "retries": r.retries,
         "tlbi": r.tlbi,
+        "tlbi_wide": r.tlbi_wide,
         "notifier_calls": r.notifier_calls,
         "seconds": round(r.seconds, 3),
         "facts": dict(r.facts),

@@ -52,6 +52,14 @@ def test_what_a_patch_costs_is_told(tmp_path: Path) -> None:
     assert found["kernel"] == ["notified", "6", "(+0)", "6", "(+0)"]
 
 
+def test_invalidations_of_whole_address_spaces_are_told(tmp_path: Path) -> None:
+    cheap = run(tmp_path, "PASS", "PASS", "PASS")
+    assert cheap.judgement is not None
+    pairs = [replace(c, patched=replace(c.patched, tlbi_wide=4)) for c in cheap.judgement.comparisons]
+    dear = replace(cheap, judgement=replace(cheap.judgement, comparisons=tuple(pairs)))
+    assert rows(report.plain([cheap, dear]))["by"] == ["whole", "ASID", "0", "(+0)", "12", "(+12)"]
+
+
 def test_a_path_that_one_run_lacks_is_a_dash(tmp_path: Path) -> None:
     short = runs.run(tmp_path, ["LOOP"], ["PASS"])
     found = rows(report.plain([run(tmp_path, "PASS", "PASS", "PASS"), short]))

@@ -30,6 +30,7 @@ BUG = [
 
 def run(path: str, ktap: str, stalls: int = 60) -> WorkloadRun:
     after = {"stalls": stalls, "tlbi": 9, "cmd-resume": 60, "stalls-outstanding": 0}
+    after |= {"cmd-tlbi-nh-va": 6, "cmd-tlbi-nh-asid": 2, "cmd-tlbi-s12-vmall": 1, "cmd-cfgi-all": 5}
     return WorkloadRun(path, ktap, 0, before=dict.fromkeys(after, 0), after=after, seconds=0.1)
 
 
@@ -51,6 +52,7 @@ def test_outcomes_and_facts() -> None:
     record = guest.assemble([raw(run("a", PASSING), run("b", LOOPING))], [["[    0.0] Booting Linux"]])
     assert outcomes(record) == [Outcome.PASS, Outcome.LOOP]
     assert (record.results[1].stalls, record.results[0].tlbi, record.results[0].notifier_calls) == (50, 1, 1)
+    assert record.results[0].tlbi_wide == 3
 
 
 def test_a_splat_is_charged_to_the_path_that_was_running() -> None:

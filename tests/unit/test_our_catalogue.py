@@ -15,7 +15,7 @@ from harness.errors import BuildError, ExitStatus, InfrastructureError, UserErro
 from harness.expected import Applied, Expectation, Fit, Result, Tried
 from harness.jobs import catalogue as job
 from harness.jobs.test_patch import Request
-from harness.model import Kernel, Outcome, Patch, Run, Series, Verdict
+from harness.model import Kernel, Outcome, Patch, Run, Series, Splat, Verdict
 from harness.oracle import expectation
 from harness.report import catalogue as report
 from harness.sources.patch_input import Given
@@ -48,9 +48,7 @@ def with_counts(made: Run, path: str, tlbi: int, asid: int) -> Run:
     """The same, but for what the patched kernel sends on one path."""
     assert made.judgement is not None
     pairs = tuple(
-        replace(c, patched=replace(c.patched, tlbi=tlbi, counters={"cmd-tlbi-nh-asid": asid}))
-        if c.path == path
-        else c
+        replace(c, patched=replace(c.patched, tlbi=tlbi, tlbi_wide=asid)) if c.path == path else c
         for c in made.judgement.comparisons
     )
     return replace(made, judgement=replace(made.judgement, comparisons=pairs))
@@ -89,9 +87,7 @@ def test_what_says_nothing_is_undecided_and_what_differs_beside_it_stands(tmp_pa
 def test_cost_of_an_upgrade(tmp_path: Path, tlbi: int, asid: int, seen: str, expected: str) -> None:
     made = run(tmp_path, "PASS", "LOOP", "PASS")
     assert made.judgement is not None
-    base = tuple(
-        replace(c, base=replace(c.base, counters={"cmd-tlbi-nh-asid": 1})) for c in made.judgement.comparisons
-    )
+    base = tuple(replace(c, base=replace(c.base, tlbi_wide=1)) for c in made.judgement.comparisons)
     made = with_counts(replace(made, judgement=replace(made.judgement, comparisons=base)), "a", tlbi, asid)
     held = expectation.hold(replace(ROW, cost=expected), made)
     if seen == expected:
@@ -114,6 +110,13 @@ def test_the_splat_and_the_end_are_looked_for(tmp_path: Path) -> None:
     results = (*patched.results[:2], replace(patched.results[2], splats=splats))
     made = replace(made, records=(made.records[0], replace(patched, results=results, end="PANIC")))
     assert expectation.hold(row, made).result is Result.AS_EXPECTED
+
+
+def test_a_base_whose_log_is_not_clean(tmp_path: Path) -> None:
+    made = run(tmp_path, "PASS", "LOOP", "PASS")
+    base = replace(made.records[0], boot_splats=(Splat("warning", "WARNING: at mm", "trace", 7),))
+    held = expectation.hold(ROW, replace(made, records=(base, *made.records[1:])))
+    assert held.differences == ("base on cortex-a57: kernel log: WARNING: at mm",)
 
 
 ROWS = [
@@ -269,6 +272,12 @@ def test_drift_builds_nothing_and_looks_at_each_series(walk: Walk, tmp_path: Pat
     assert [[a.fit for a in one.applied] for one in tried] == [[Fit.EXACT, Fit.MOVED], [Fit.EXACT, Fit.NONE]]
     only = walk(shop, rows, drift=True, kernel="newest")
     assert [[a.kernel.name for a in one.applied] for one in only] == [["newest"]]
+
+
+def test_a_patch_is_run_on_its_base_only(walk: Walk, tmp_path: Path) -> None:
+    shop = Shop(tmp_path, **{"6.1": LINES, "6.12": LINES})
+    (one,) = walk(shop, [replace(ROW, also=("6.12",))], kernel="6.12")
+    assert (one.result, one.verdict) == (Result.APPLIES, None)
 
 
 def test_what_does_not_apply_is_not_run_and_what_drifted_elsewhere_is(walk: Walk, tmp_path: Path) -> None:

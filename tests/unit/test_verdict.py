@@ -162,3 +162,15 @@ def test_fixes_is_never_said_over_anything_bad_or_open(table: dict[str, tuple[Ou
         assert any(c.change is Change.MENDED for c in got.comparisons)
     if any(b is Outcome.PASS and a.bad for b, a in table.values()):
         assert got.verdict is Verdict.REGRESSES
+
+
+def test_a_mended_path_that_costs_the_device_all_its_translations_is_told() -> None:
+    base = record("base", a="LOOP", b="PASS")
+    fixed = record("patched", a="PASS", b="PASS")
+    dear = replace(fixed, results=tuple(replace(r, tlbi_wide=3) for r in fixed.results))
+    assert verdict.judge([base], [fixed]).notes == ()
+    judgement = verdict.judge([base], [dear])
+    assert judgement.verdict is Verdict.FIXES
+    assert judgement.notes[0].startswith("cost: 6 invalidations of whole address spaces more than the base")
+    cheaper = replace(base, results=tuple(replace(r, tlbi_wide=4) for r in base.results))
+    assert verdict.judge([cheaper], [dear]).notes == ()
