@@ -55,6 +55,8 @@ static const struct path {
 	{ "thp-clean", thp_clean, ALL },
 	{ "shmem-thp-clean", shmem_thp_clean, ALL },
 	{ "contpte-sibling", contpte_sibling, CACHED },
+	{ "pfnmap", pfnmap, ALL },
+	{ "pfnmap-pmd", pfnmap_pmd, ALL },
 	{ "gup-write", gup_write, CACHED },
 	{ "gup-proc-mem", gup_proc_mem, CACHED },
 	{ "uffd-wp-clear", uffd_wp_clear, CACHED },

@@ -31,6 +31,10 @@ void thp_clean(void);
 void shmem_thp_clean(void);
 void contpte_sibling(void);
 
+/* pfnmap.c */
+void pfnmap(void);
+void pfnmap_pmd(void);
+
 /* remote.c */
 void gup_write(void);
 void gup_proc_mem(void);
