@@ -82,12 +82,18 @@ static const struct path {
 	{ "kill", kill_path, ONE },
 	{ "exec", exec_path, ONE },
 	{ "unbind", unbind, ONE },
+	{ "reclaim", reclaim, ONE },
+	{ "writeback", writeback, ONE },
 	{ "unmapped", unmapped, ONE },
 	{ "prot-none", prot_none, ONE },
 	{ "write-read-only", write_read_only, ONE },
 	{ "guard-page", guard_page, ONE },
 	{ "kernel-address", kernel_address, ONE },
 	{ "non-canonical", non_canonical, ONE },
+	{ "hmm-exclusive", hmm_exclusive, ONE },
+	{ "hmm-exclusive-fork", hmm_exclusive_fork, ONE },
+	{ "hmm-private", hmm_private, ONE },
+	{ "hmm-first-notifier", hmm_first_notifier, ONE },
 };
 
 #define NR_PATHS	ARRAY_SIZE(paths)

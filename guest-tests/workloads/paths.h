@@ -75,6 +75,16 @@ void kill_path(void);
 void exec_path(void);
 void unbind(void);
 
+/* reclaim.c */
+void reclaim(void);
+void writeback(void);
+
+/* hmm.c */
+void hmm_exclusive(void);
+void hmm_exclusive_fork(void);
+void hmm_private(void);
+void hmm_first_notifier(void);
+
 /* fault.c */
 void unmapped(void);
 void prot_none(void);

@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/*
- * What is taken away: the SMMU caches a writable entry, the system call returns,
- * from then on the device must not get through to that page any more.
- */
+/* What system calls take away. */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -12,31 +9,8 @@
 #include "ktap.h"
 #include "paths.h"
 #include "swap.h"
+#include "taken.h"
 #include "upgrade.h"
-
-struct taken {
-	int fd;			/* the memory as a file */
-	uint64_t *word;		/* where the device writes */
-	uint64_t *witness;	/* the same memory, mapped elsewhere */
-	struct view before, taken;
-	struct audit audit;
-	struct window window;
-	struct sva_testdev_dma write;
-};
-
-/* What the device meets after that. */
-enum then {
-	REFUSED,	/* it is told that it may not */
-	SAME_PAGE,	/* a fault, and the page is there again */
-	NEW_PAGE,	/* a fault, and another page is there */
-};
-
-struct taking {
-	enum then then;
-	bool readable;		/* the page is still mapped, read-only */
-	void (*act)(struct taken *t);
-	const char * const *functions;
-};
 
 /* Shared memory, mapped a second time to see what becomes of it. */
 static void map_twice(struct taken *t)
@@ -121,7 +95,7 @@ static void prove_taken(const struct taking *taking, struct taken *t)
 	tell_views(&t->before, &after);
 }
 
-static void run(const struct taking *taking, struct taken *t)
+void taken_run(const struct taking *taking, struct taken *t)
 {
 	prove_faults_served();
 	if (!t->word)
@@ -131,7 +105,7 @@ static void run(const struct taking *taking, struct taken *t)
 	tell_window(&t->window, &t->write);
 }
 
-static void prove_witness(struct taken *t, uint64_t expected)
+void taken_prove_witness(struct taken *t, uint64_t expected)
 {
 	ktap_point(READ_ONCE(*t->witness) == expected, STALE,
 		   "the old page holds %#llx, expected %#llx",
@@ -159,8 +133,8 @@ void mprotect_readonly(void)
 	struct sva_testdev_dma read;
 	struct taken t = { };
 
-	run(&taking, &t);
-	prove_witness(&t, VALUE_OLD);
+	taken_run(&taking, &t);
+	taken_prove_witness(&t, VALUE_OLD);
 	read = dma_read(t.word);
 	ktap_point(dma_done(&read), PROGRESS, "the device can still read: read %s after %u stalls",
 		   dma_end(&read), read.stalls);
@@ -185,8 +159,8 @@ void mprotect_none(void)
 	};
 	struct taken t = { };
 
-	run(&taking, &t);
-	prove_witness(&t, VALUE_OLD);
+	taken_run(&taking, &t);
+	taken_prove_witness(&t, VALUE_OLD);
 	prove_audit_at_end();
 }
 
@@ -222,9 +196,9 @@ void munmap_path(void)
 	};
 	struct taken t = { };
 
-	run(&taking, &t);
+	taken_run(&taking, &t);
 	prove_replaced(&t);
-	prove_witness(&t, VALUE_OLD);
+	taken_prove_witness(&t, VALUE_OLD);
 	prove_audit_at_end();
 }
 
@@ -248,7 +222,7 @@ void dontneed(void)
 	};
 
 	t.witness = t.word;
-	run(&taking, &t);
+	taken_run(&taking, &t);
 	ktap_point(!t.word[1], STALE, "the rest of the new page is empty (%#llx)",
 		   (unsigned long long)t.word[1]);
 	prove_audit_at_end();
@@ -268,7 +242,7 @@ void truncate_path(void)
 	};
 	struct taken t = { };
 
-	run(&taking, &t);
+	taken_run(&taking, &t);
 	prove_audit_at_end();
 }
 
@@ -287,13 +261,13 @@ void punch_hole(void)
 	};
 	struct taken t = { };
 
-	run(&taking, &t);
+	taken_run(&taking, &t);
 	ktap_point(pte_pfn(&t.before.pte), PRECONDITION, "the page had a frame");
-	prove_witness(&t, dma_done(&t.write) ? VALUE_DEVICE : 0);
+	taken_prove_witness(&t, dma_done(&t.write) ? VALUE_DEVICE : 0);
 	prove_audit_at_end();
 }
 
-static void reclaim(struct taken *t)
+static void page_out(struct taken *t)
 {
 	ktap_point(swap_out(t->word, page_size), PRECONDITION, "the page went to swap");
 }
@@ -304,7 +278,7 @@ void pageout(void)
 	static const char * const functions[] = { "try_to_unmap", NULL };
 	static const struct taking taking = {
 		.then = SAME_PAGE,
-		.act = reclaim,
+		.act = page_out,
 		.functions = functions,
 	};
 	struct taken t = {
@@ -316,7 +290,7 @@ void pageout(void)
 	swap_begin();
 	t.witness = t.word;
 	mark = dma_write(&t.word[1], VALUE_DEVICE);
-	run(&taking, &t);
+	taken_run(&taking, &t);
 	if (dma_done(&mark))
 		ktap_point(t.word[1] == VALUE_DEVICE, DATA,
 			   "what the device wrote before is there: %#llx",
@@ -345,8 +319,8 @@ void mremap_path(void)
 	struct taken t = { };
 	struct view there;
 
-	run(&taking, &t);
-	prove_witness(&t, VALUE_OLD);
+	taken_run(&taking, &t);
+	taken_prove_witness(&t, VALUE_OLD);
 	there = view_of(moved_to);
 	ktap_point(pte_pfn(&there.pte) == pte_pfn(&t.before.pte), PRECONDITION,
 		   "the page itself is the same (frame %#llx)",
@@ -355,6 +329,6 @@ void mremap_path(void)
 	ktap_point(dma_done(&write), PROGRESS,
 		   "the device can write at the new address: write %s after %u stalls",
 		   dma_end(&write), write.stalls);
-	prove_witness(&t, dma_done(&write) ? VALUE_CPU : VALUE_OLD);
+	taken_prove_witness(&t, dma_done(&write) ? VALUE_CPU : VALUE_OLD);
 	prove_audit_at_end();
 }

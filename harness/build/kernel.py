@@ -117,7 +117,7 @@ def build(
         series=series,
         key=driver.name,
         image=entry / "Image",
-        modules=tuple(sorted(driver.glob("*.ko"))),
+        modules=(*sorted(driver.glob("*.ko")), *_in_tree_modules(entry / "out")),
         config=entry / "config",
         log=entry / "build.log",
         release=facts["release"],
@@ -127,6 +127,13 @@ def build(
         warnings=tuple(facts["warnings"]),
         confined=sandbox.confined,
     )
+
+
+def _in_tree_modules(out: Path) -> list[Path]:
+    """Modules of the kernel itself, as its build lists them (``lib/x.ko``, ``lib/x.o`` since 6.3)."""
+    listed = out / "modules.order"
+    names = listed.read_text(encoding="utf-8").split() if listed.exists() else []
+    return [out / Path(name.removeprefix("kernel/")).with_suffix(".ko") for name in names]
 
 
 def _base(plan: _Plan) -> Path:

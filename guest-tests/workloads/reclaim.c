@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Less memory than two processes use, both of which the device writes: pages go
+ * to swap and come back all the time. And a file that is written to disk while
+ * the device writes it. In the end all that the device wrote must be there.
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "area.h"
+#include "ktap.h"
+#include "paths.h"
+#include "swap.h"
+#include "upgrade.h"
+
+#define PROCESSES	2
+#define ROUNDS		3
+#define FREE_MIB	24		/* that the others leave them */
+#define SWAP_FACTOR	4 / 3
+
+static long counter(const char *file, const char *name)
+{
+	char line[128], format[64];
+	FILE *in = fopen(file, "r");
+	long value = -1;
+
+	snprintf(format, sizeof(format), "%s %%ld", name);
+	while (in && value < 0 && fgets(line, sizeof(line), in))
+		if (sscanf(line, format, &value) != 1)
+			value = -1;
+	if (in)
+		fclose(in);
+	return value;
+}
+
+/* Take all memory but a little, for good: what is left is all that there is. */
+static void take_memory(void)
+{
+	long available = counter("/proc/meminfo", "MemAvailable:") >> 10;
+	size_t size;
+	void *hog;
+
+	if (available <= FREE_MIB)
+		ktap_skip("only %ld MiB of memory are free", available);
+	size = (size_t)(available - FREE_MIB) << 20;
+	hog = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_LOCKED | MAP_POPULATE, -1, 0);
+	if (hog == MAP_FAILED)
+		die_errno("mmap of %zu bytes", size);
+}
+
+static uint64_t value_of(size_t page, unsigned int round)
+{
+	return VALUE_DEVICE + page * 0x10001 + ((uint64_t)round << 32);
+}
+
+struct loss {
+	unsigned int failed, lost, device_lost;
+	unsigned long long stalls;
+};
+
+/* Each page in each round: the device finds what it wrote before, and writes anew. */
+static struct loss write_rounds(char *area, size_t pages)
+{
+	struct loss loss = { };
+	unsigned int round;
+	size_t i;
+
+	for (round = 1; round <= ROUNDS; round++)
+		for (i = 0; i < pages; i++) {
+			uint64_t *word = (uint64_t *)(area + i * page_size);
+			struct sva_testdev_dma dma;
+
+			if (round > 1) {
+				dma = dma_read(word);
+				loss.failed += !dma_done(&dma);
+				loss.device_lost += dma_done(&dma) && dma.data != value_of(i, round - 1);
+			}
+			dma = dma_write(word, value_of(i, round));
+			loss.failed += !dma_done(&dma);
+			loss.stalls += dma.stalls;
+		}
+	for (i = 0; i < pages; i++)
+		loss.lost += READ_ONCE(*(uint64_t *)(area + i * page_size)) != value_of(i, ROUNDS);
+	return loss;
+}
+
+static struct {
+	pid_t pid;
+	int result;
+} users[PROCESSES];
+
+static void start_users(size_t pages)
+{
+	int i, ends[2];
+
+	for (i = 0; i < PROCESSES; i++) {
+		if (pipe(ends))
+			die_errno("pipe");
+		users[i].result = ends[0];
+		users[i].pid = fork();
+		if (users[i].pid < 0)
+			die_errno("fork");
+		if (!users[i].pid) {
+			struct loss loss;
+			char *area;
+
+			dma_open();
+			area = area_map(pages * page_size, PROT_READ | PROT_WRITE,
+					MAP_PRIVATE | MAP_ANONYMOUS, -1);
+			loss = write_rounds(area, pages);
+			_exit(write(ends[1], &loss, sizeof(loss)) != sizeof(loss));
+		}
+		close(ends[1]);
+	}
+}
+
+static struct loss end_users(void)
+{
+	struct loss all = { }, loss;
+	int i, status;
+
+	for (i = 0; i < PROCESSES; i++) {
+		if (read(users[i].result, &loss, sizeof(loss)) != sizeof(loss))
+			die("a process ended early");
+		if (waitpid(users[i].pid, &status, 0) != users[i].pid)
+			die_errno("waitpid");
+		all.failed += loss.failed;
+		all.lost += loss.lost;
+		all.device_lost += loss.device_lost;
+		all.stalls += loss.stalls;
+	}
+	return all;
+}
+
+void reclaim(void)
+{
+	size_t pages = ((size_t)FREE_MIB << 20) / page_size * SWAP_FACTOR / PROCESSES;
+	struct sva_testdev_dma dma;
+	struct audit audit;
+	struct window window;
+	struct loss loss;
+	void *scratch;
+	long out, in;
+
+	swap_begin();
+	prove_faults_served();
+	scratch = area_map(page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	dma = dma_write(scratch, 1);
+	take_memory();
+	out = counter("/proc/vmstat", "pswpout");
+	in = counter("/proc/vmstat", "pswpin");
+	window_open(&window, scratch, page_size);
+	start_users(pages);
+	loss = end_users();
+	audit = dma_audit();
+	window_close(&window);
+	out = counter("/proc/vmstat", "pswpout") - out;
+	in = counter("/proc/vmstat", "pswpin") - in;
+
+	ktap_point(out > (long)pages / 4 && in > (long)pages / 4, PRECONDITION,
+		   "pages went to swap and came back: %ld out, %ld in, of %zu", out, in,
+		   PROCESSES * pages);
+	ktap_point(!loss.failed, PROGRESS, "%u accesses of the device failed", loss.failed);
+	ktap_point(!loss.device_lost && !loss.lost, DATA,
+		   "what the device wrote is there: %u pages were not for the device, %u not in the end",
+		   loss.device_lost, loss.lost);
+	prove_no_evictions(&window);
+	ktap_point(!audit.all.permissive && !audit.all.wrong_page && !audit.all.unmapped, STALE,
+		   "the IOTLB holds nothing that no table allows (permissive %u, wrong page %u, unmapped %u)",
+		   audit.all.permissive, audit.all.wrong_page, audit.all.unmapped);
+	ktap_fact("swapped_out", "%ld", out);
+	ktap_fact("swapped_in", "%ld", in);
+	ktap_fact("device_faults", "%llu", loss.stalls);
+	if (out > 0)
+		ktap_fact("tlbi_per_page_out", "%.2f",
+			  (double)(window.after.tlbi - window.before.tlbi) / out);
+	tell_window(&window, &dma);
+}
+
+/* A file on disk. */
+#define DISK_FILE	"/mnt/disk/writeback"
+#define FILE_PAGES	16
+#define FILE_ROUNDS	40
+
+static atomic_bool done;
+static atomic_uint syncs;
+
+static void *sync_main(void *arg)
+{
+	int *file = arg;
+
+	while (!done) {
+		if (fdatasync(*file))
+			die_errno("fdatasync of " DISK_FILE);
+		syncs++;
+	}
+	return NULL;
+}
+
+static unsigned int lost_on_disk(int file, size_t size)
+{
+	unsigned int lost = 0;
+	uint64_t found;
+	size_t i;
+
+	if (!area_write_file("/proc/sys/vm/drop_caches", "3"))
+		die_errno("/proc/sys/vm/drop_caches");
+	for (i = 0; i < size / page_size; i++) {
+		if (pread(file, &found, sizeof(found), i * page_size) != sizeof(found))
+			die_errno("read of " DISK_FILE);
+		lost += found != value_of(i, FILE_ROUNDS);
+	}
+	return lost;
+}
+
+/* To clean a page is to take the right to write away; what is written after that must be seen. */
+void writeback(void)
+{
+	size_t size = FILE_PAGES * page_size, i;
+	unsigned int round, failed = 0, lost, faults = 0;
+	int file = open(DISK_FILE, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	struct sva_testdev_dma dma;
+	struct window window;
+	struct audit audit;
+	pthread_t thread;
+	char *area;
+
+	if (file < 0 || unlink(DISK_FILE))
+		die_errno(DISK_FILE);
+	if (ftruncate(file, size))
+		die_errno("ftruncate");
+	prove_faults_served();
+	area = area_map(size, PROT_READ | PROT_WRITE, MAP_SHARED, file);
+	window_open(&window, area, size);
+	if (pthread_create(&thread, NULL, sync_main, &file))
+		die("pthread_create failed");
+	for (round = 1; round <= FILE_ROUNDS; round++)
+		for (i = 0; i < FILE_PAGES; i++) {
+			dma = dma_write(area + i * page_size, value_of(i, round));
+			failed += !dma_done(&dma);
+			faults += dma.stalls;
+		}
+	done = true;
+	pthread_join(thread, NULL);
+	if (fsync(file))
+		die_errno("fsync of " DISK_FILE);
+	audit = dma_audit();
+	window_close(&window);
+	if (munmap(area, size))
+		die_errno("munmap");
+	lost = lost_on_disk(file, size);
+
+	ktap_point(syncs >= 2 && faults > 2 * FILE_PAGES, PRECONDITION,
+		   "the file was written to disk meanwhile: %u times, %u faults of the device",
+		   syncs, faults);
+	ktap_point(!failed, PROGRESS, "%u accesses of the device failed", failed);
+	ktap_point(!lost, DATA, "%u pages on disk do not hold what the device wrote last", lost);
+	prove_no_evictions(&window);
+	prove_audit(&audit, "operation");
+	prove_audit_at_end();
+	ktap_fact("device_faults", "%u", faults);
+	tell_window(&window, &dma);
+}
