@@ -25,6 +25,7 @@ from harness.model import Series
 from harness.sources.patch_head import Head, base_hint, parse_subject
 from harness.sources.patch_html import is_page, page_lines
 from harness.sources.patch_mail import Message, messages
+from harness.sources.patch_mime import saved_page
 from harness.sources.patch_none import no_patch
 from harness.sources.patch_series import Candidate, candidate, choose
 from harness.sources.patch_text import MAX_LINES, Line, damaged, printable, split_lines
@@ -119,8 +120,8 @@ class _Found:
         self.name = str(path)
         data = _load(path, limit)
         self.size = len(data)
-        page = is_page(data)
-        self.lines: list[Line] = page_lines(data, self.name) if page else split_lines(data)
+        self.lines: list[Line] = page_lines(data, self.name) if is_page(data) else split_lines(data)
+        self.lines = saved_page(self.lines, self.name) or self.lines
         if not self.lines:
             raise damaged(self.name, 1, "an HTML page without any text")
         self.messages: tuple[Message, ...] = messages(self.lines, self.name)

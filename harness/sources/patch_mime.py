@@ -3,7 +3,7 @@
 
 Headers and parameters are read with the standard library's ``email``. Bodies are taken apart here, so that every
 line keeps its number in the user's file. Sources: RFC 2045 (section 6.7 quoted-printable, 6.8 base64), RFC 2046
-(section 5.1.1 boundaries), RFC 2047 (encoded words).
+(section 5.1.1 boundaries), RFC 2047 (encoded words), RFC 2557 (a page saved with all that belongs to it).
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from email.errors import HeaderParseError, MessageError
 
+from harness.errors import PatchError
+from harness.sources.patch_html import page_lines
 from harness.sources.patch_text import MAX_LINES, Line, damaged, printable
 
 _HEADER = re.compile(rb"([!-9;-~]{1,76}):(.*)$", re.DOTALL)
@@ -57,6 +59,8 @@ class Mail:
     parts: tuple[Part, ...]
     attached: tuple[Mail, ...] = ()
     """Mails that are attached to it (``message/rfc822``)."""
+    pages: tuple[Part, ...] = ()
+    """Its HTML parts, as HTML."""
 
 
 def header_length(lines: Sequence[Line]) -> int:
@@ -113,11 +117,49 @@ def read_mail(lines: Sequence[Line], name: str, depth: int = 0) -> Mail:
     headers = read_headers(lines[:length])
     parts: list[Part] = []
     attached: list[Mail] = []
+    pages: list[Part] = []
     body = lines[length + 1 :]
     if depth > _MAX_DEPTH:
         raise damaged(name, lines[0].number, "MIME parts nested too deeply")
-    _collect(headers, body, name, depth, parts, attached)
-    return Mail(lines[0].number, headers, tuple(parts), tuple(attached))
+    _collect(headers, body, name, depth, _Found(parts, attached, pages))
+    if not parts:
+        parts = [part for page in pages if (part := _shown(page, name)) is not None]
+    return Mail(lines[0].number, headers, tuple(parts), tuple(attached), tuple(pages))
+
+
+def saved_page(lines: Sequence[Line], name: str) -> list[Line] | None:
+    """The text of the page in ``lines``, when they are one that a browser saved as MHTML (.mht); None if not."""
+    headers = read_headers(lines[: header_length(lines)])
+    by_browser = headers.get("from", "").startswith("<Saved by") or "snapshot-content-location" in headers
+    if not by_browser or "multipart/related" not in headers.get("content-type", "").lower():
+        return None
+    pages = read_mail(lines, name).pages
+    if not pages:
+        raise damaged(name, lines[0].number, "a page saved by a browser, without any HTML in it")
+    return _page(pages[0], name)
+
+
+def _shown(page: Part, name: str) -> Part | None:
+    """What a mail of HTML only shows, as a part of text; None if its diff has lost its blanks."""
+    try:
+        return Part(tuple(_page(page, name)), notes=(*page.notes, "read out of HTML"))
+    except PatchError:
+        return None
+
+
+def _page(page: Part, name: str) -> list[Line]:
+    """The text of an HTML part; lines have the numbers of the user's file."""
+    raw = b"\n".join(line.data for line in page.lines)
+    return [Line(page.lines[line.number - 1].number, line.data) for line in page_lines(raw, name)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What is collected of a mail's parts."""
+
+    parts: list[Part]
+    attached: list[Mail]
+    pages: list[Part]
 
 
 def _collect(
@@ -125,10 +167,9 @@ def _collect(
     body: Sequence[Line],
     name: str,
     depth: int,
-    parts: list[Part],
-    attached: list[Mail],
+    found: _Found,
 ) -> None:
-    """Add the readable parts below ``headers`` to ``parts`` and ``attached``."""
+    """Add what is below ``headers`` to ``found``."""
     if not body:
         return
     kind = _content(headers, name, body[0].number)
@@ -137,14 +178,17 @@ def _collect(
             after = next((i for i, (_, data) in enumerate(piece) if not data.strip()), len(piece))
             if depth > _MAX_DEPTH:
                 raise damaged(name, body[0].number, "MIME parts nested too deeply")
-            _collect(read_headers(piece[:after]), piece[after + 1 :], name, depth + 1, parts, attached)
+            _collect(read_headers(piece[:after]), piece[after + 1 :], name, depth + 1, found)
     elif kind.get_content_type() == "message/rfc822":
-        attached.append(read_mail(body, name, depth + 1))
-    elif _readable(kind):
+        found.attached.append(read_mail(body, name, depth + 1))
+    elif _readable(kind) or kind.get_content_type() == "text/html":
         lines, notes = _decode(body, headers.get("content-transfer-encoding", ""), name)
+        if not _readable(kind):
+            found.pages.append(Part(tuple(lines), notes=tuple(notes)))
+            return
         flowed = str(kind.get_param("format", "")).lower() == "flowed"
         delsp = str(kind.get_param("delsp", "")).lower() == "yes"
-        parts.append(Part(tuple(lines), flowed, delsp, tuple(notes)))
+        found.parts.append(Part(tuple(lines), flowed, delsp, tuple(notes)))
 
 
 def _content(headers: Mapping[str, str], name: str, line: int) -> email.message.Message:

@@ -88,7 +88,8 @@ def test_good_and_odd_mails(name: str, tmp_path: Path) -> None:
 def in_plain_sight(name: str) -> bool:
     """Whether the hunks of a mail stand in its file as they are, each on a line of its own."""
     path = DATA / "mails" / name
-    return path.is_file() and name != "br.html" and path.suffix != ".gz" and b"base64\n" not in path.read_bytes()
+    data = path.read_bytes() if path.is_file() else b""
+    return path.is_file() and name != "br.html" and path.suffix != ".gz" and b"base64" not in data
 
 
 @pytest.mark.parametrize("name", list(filter(in_plain_sight, GOOD)))
