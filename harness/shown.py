@@ -9,6 +9,8 @@ refused too: with it, a patch's subject could add a line "VERDICT".
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def printable(text: str) -> str:
     """Text of several lines: no control character but newline and tab."""
@@ -18,3 +20,10 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """Text that has to stay in its line: newlines and tabs are blanks."""
     return printable(text.replace("\r\n", "\n")).translate({ord("\n"): " ", ord("\t"): " "})
+
+
+def few(names: Sequence[str], most: int = 8) -> str:
+    """A list for a sentence: all of it, or its beginning and how many more there are."""
+    if len(names) <= most:
+        return ", ".join(names)
+    return ", ".join(names[: most - 2]) + f" and {len(names) - most + 2} more"

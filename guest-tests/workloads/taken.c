@@ -114,7 +114,8 @@ void taken_prove_witness(struct taken *t, uint64_t expected)
 
 static const char * const change_functions[] = { "change_protection", NULL };
 static const char * const zap_functions[] = {
-	"unmap_vmas", "zap_page_range_single", "unmap_mapping_range", NULL
+	"unmap_vmas", "zap_page_range_single", "zap_page_range_single_batched",
+	"unmap_mapping_range", NULL
 };
 
 static void take_write(struct taken *t)

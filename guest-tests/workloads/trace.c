@@ -18,8 +18,8 @@
 #define STATE		"/run/faultloop-probes"
 #define LOCK_SECONDS	60
 
-/* Workers of the I/O page fault queue and of writeback, and the workloads. */
-#define FILTER		"comm ~ \"kworker*\" || comm ~ \"jbd2*\" || comm == \"workloads\""
+/* Workers of the I/O page fault queue and of writeback, who merges pages, and the workloads. */
+#define FILTER		"comm ~ \"kworker*\" || comm ~ \"jbd2*\" || comm == \"ksmd\" || comm == \"workloads\""
 
 #define MARK_OPEN	"faultloop window opens"
 #define MARK_CLOSE	"faultloop window closes"
@@ -72,6 +72,7 @@ static struct probe probes[] = {
 	{ .name = "change_protection" },
 	{ .name = "unmap_vmas" },
 	{ .name = "zap_page_range_single" },
+	{ .name = "zap_page_range_single_batched" },
 	{ .name = "unmap_mapping_range" },
 	{ .name = "huge_pmd_set_accessed" },
 	{ .name = "huge_ptep_set_access_flags" },

@@ -19,8 +19,9 @@ from harness.jobs.base import base_of
 from harness.jobs.guests import GuestJob, GuestRunner
 from harness.jobs.results import RunFolder
 from harness.jobs.workshop import Workshop
-from harness.model import CONTROLS, BuiltKernel, Checks, GuestRecord, Kernel, Run, Series, Setup, Workload
+from harness.model import CONTROLS, BuiltKernel, Checks, GuestRecord, Kernel, Outcome, Run, Series, Setup, Workload
 from harness.oracle import verdict
+from harness.shown import few
 from harness.sources import catalogue
 from harness.sources.patch_input import Given
 
@@ -179,12 +180,16 @@ def _affected(records: Sequence[GuestRecord]) -> tuple[ExitStatus, str]:
     results = [r for record in records for r in record.results]
     bad = list(dict.fromkeys(f"{r.path} {r.outcome}" for r in results if r.outcome.bad))
     logs = list(dict.fromkeys(s.title for record in records for s in record.boot_splats))
-    undecided = list(dict.fromkeys(f"{r.path} {r.outcome}" for r in results if r.outcome.undecided))
+    skipped = {r.path for r in results if r.outcome is Outcome.SKIP}
+    undecided = [r for r in results if r.outcome.undecided and r.outcome is not Outcome.SKIP]
     if bad or logs:
-        return ExitStatus.NOT_FIXED, "affected: " + ", ".join(bad + logs)
-    if undecided:
-        return ExitStatus.UNDECIDED, "undecided: " + ", ".join(undecided)
-    return ExitStatus.FIXES, f"not affected: all {len(results)} pass"
+        return ExitStatus.NOT_FIXED, "affected: " + few(bad + logs)
+    if undecided or len(skipped) == len({r.path for r in results}):
+        names = dict.fromkeys(f"{r.path} {r.outcome}" for r in undecided or results)
+        return ExitStatus.UNDECIDED, "undecided: " + few(list(names))
+    passed = sum(r.outcome is Outcome.PASS for r in results)
+    some = f", {len(results) - passed} do not apply" if skipped else ""
+    return ExitStatus.FIXES, f"not affected: all {passed} pass{some}"
 
 
 def page_size(setups: Sequence[Setup]) -> int:

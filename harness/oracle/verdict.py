@@ -23,6 +23,7 @@ from harness.model import (
     Splat,
     Verdict,
 )
+from harness.shown import few
 
 STATUS: Mapping[Verdict, ExitStatus] = {
     Verdict.FIXES: ExitStatus.FIXES,
@@ -162,12 +163,12 @@ def audit_notes(records: Iterable[GuestRecord]) -> tuple[str, ...]:
 
 
 def _names(pairs: Sequence[Comparison]) -> str:
-    """Paths once each, with the setups named only where they differ from path to path."""
+    """Paths once each, not too many, with the setups named only where they differ from path to path."""
     setups: dict[str, list[str]] = {}
     for c in pairs:
         setups.setdefault(c.path, []).append(c.setup)
     same = len({tuple(s) for s in setups.values()}) == 1
-    return ", ".join(p if same else f"{p} ({', '.join(s)})" for p, s in setups.items())
+    return few([p if same else f"{p} ({', '.join(s)})" for p, s in setups.items()])
 
 
 def _why(pairs: Sequence[Comparison]) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, TypeVar
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -14,7 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.model import Change, Comparison, Outcome, PathResult, Run, Verdict
-from harness.shown import one_line
+from harness.shown import few, one_line
+
+_Result = TypeVar("_Result", PathResult, Comparison)
 
 STYLE = {
     Outcome.PASS: "green",
@@ -31,6 +33,8 @@ _VERDICT_STYLE = {
 }
 
 _WIDTH = 110
+_FOLD_FROM = 24
+"""Paths from which on those that are as they should be are only counted."""
 _MOST = 4
 """Compiler warnings, and findings of checkpatch, that are shown."""
 
@@ -56,11 +60,19 @@ def console_for(stream: TextIO, width: int) -> Console:
 
 def _print(run: Run, console: Console, folder: Path | None) -> None:
     if run.judgement is None:
-        console.print(_single(run))
+        table, folded = _single(run)
+        said = "pass"
     else:
-        console.print(_pairs(run.judgement.comparisons))
+        table, folded = _pairs(run.judgement.comparisons)
+        said = "pass on both, at the same cost"
+    if table.row_count:
+        console.print(table)
+    if folded:
+        console.print(
+            Text(f"passed   {folded} {'more ' if table.row_count else ''}paths {said} (all of them: results.ktap)")
+        )
     for line in _reasons(run):
-        console.print(Text(f"why      {line[:300]}"))
+        console.print(Text(f"why      {line[:300]}"), soft_wrap=True)
     if run.series.patches:
         console.print(Text(f"patch    {one_line(run.series.title)}"))
         for patch in run.series.patches if len(run.series.patches) > 1 else ():
@@ -97,25 +109,47 @@ def _few(lines: Sequence[str]) -> list[str]:
     return [*lines[:_MOST], *([f"... and {more} more, in run.json"] if more > 0 else [])]
 
 
-def _pairs(comparisons: Sequence[Comparison]) -> Table:
-    """A row for each path; setups that agree in every number share it."""
+def _pairs(comparisons: Sequence[Comparison]) -> tuple[Table, int]:
+    """A row for each path, setups that agree in every number share it; and how many were left out."""
     table = _table("path", "setup", "base", "stalls", "TLBI", "calls", "patched", "stalls", "TLBI", "calls", "")
-    for path in dict.fromkeys(c.path for c in comparisons):
-        mine = [c for c in comparisons if c.path == path]
+    folded = 0
+    paths = _by_path(comparisons)
+    for path, mine in paths.items():
+        if len(paths) >= _FOLD_FROM and all(_nothing_to_tell(c) for c in mine):
+            folded += any(c.base.outcome is Outcome.PASS for c in mine)
+            continue
         rows = [
             (*_cells(c.base), *_cells(c.patched), "" if c.change is Change.SAME else str(c.change)) for c in mine
         ]
         add_path(table, path, [c.setup for c in mine], rows)
-    return table
+    return table, folded
 
 
-def _single(run: Run) -> Table:
+def _nothing_to_tell(pair: Comparison) -> bool:
+    """Passed at the same cost, or skipped (which has a line of its own), with the patch as without."""
+    if pair.base.outcome is Outcome.SKIP and pair.patched.outcome is Outcome.SKIP:
+        return True
+    same = (pair.base.tlbi, pair.base.notifier_calls) == (pair.patched.tlbi, pair.patched.notifier_calls)
+    return same and pair.base.outcome is Outcome.PASS and pair.patched.outcome is Outcome.PASS
+
+
+def _single(run: Run) -> tuple[Table, int]:
     table = _table("path", "setup", "outcome", "stalls", "TLBI", "calls")
-    results = [r for record in run.records if record.variant == "base" for r in record.results]
-    for path in dict.fromkeys(r.path for r in results):
-        mine = [r for r in results if r.path == path]
+    paths = _by_path([r for record in run.records if record.variant == "base" for r in record.results])
+    folded = 0
+    for path, mine in paths.items():
+        if len(paths) >= _FOLD_FROM and all(r.outcome in (Outcome.PASS, Outcome.SKIP) for r in mine):
+            folded += any(r.outcome is Outcome.PASS for r in mine)
+            continue
         add_path(table, path, [r.setup for r in mine], [_cells(r) for r in mine])
-    return table
+    return table, folded
+
+
+def _by_path(results: Sequence[_Result]) -> dict[str, list[_Result]]:
+    paths: dict[str, list[_Result]] = {}
+    for result in results:
+        paths.setdefault(result.path, []).append(result)
+    return paths
 
 
 def add_path(table: Table, path: str, setups: Sequence[str], rows: Sequence[Sequence[Text | str]]) -> None:
@@ -142,11 +176,15 @@ def _cells(result: PathResult) -> tuple[Text, str, str, str]:
 
 
 def _reasons(run: Run) -> list[str]:
-    """A line for each outcome that the table alone does not explain."""
+    """A line for each outcome that the table alone does not explain; paths skipped for one reason share it."""
     lines = []
+    skipped: dict[str, dict[str, None]] = {}
     for record in run.records:
-        if record.variant in ("base", "patched"):
-            for r in record.results:
-                if r.outcome not in (Outcome.PASS, Outcome.LOOP):
-                    lines.append(f"{r.path} on {r.setup}, {record.variant} {r.outcome}: {one_line(r.reason)}")
-    return lines
+        if record.variant not in ("base", "patched"):
+            continue
+        for r in record.results:
+            if r.outcome is Outcome.SKIP:
+                skipped.setdefault(one_line(r.reason), {})[r.path] = None
+            elif r.outcome not in (Outcome.PASS, Outcome.LOOP):
+                lines.append(f"{r.path} on {r.setup}, {record.variant} {r.outcome}: {one_line(r.reason)}")
+    return lines + [f"{few(list(paths))} SKIP: {reason}" for reason, paths in skipped.items()]

@@ -66,7 +66,7 @@ def built(series: Series, folder: Path) -> BuiltKernel:
 
 def run(folder: Path, base: list[str], patched: list[str] | None = None) -> Run:
     """A run of paths a, b, ... with these outcomes."""
-    names = "abcdefgh"
+    names = [*"abcdefgh", *(f"p{number}" for number in range(100))]
     splat = Splat("warning", "WARNING: " + HOSTILE, "trace\x1b[31m\n" + HOSTILE, 7)
     base_record = GuestRecord(
         "base", "cortex-a57", tuple(result(n, o) for n, o in zip(names, base, strict=False)), "POWEROFF"

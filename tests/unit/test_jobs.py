@@ -30,6 +30,7 @@ def record(setup: str, *outcomes: str, variant: str = "base") -> GuestRecord:
     ("outcomes", "status", "words"),
     [
         (["PASS", "PASS", "PASS"], ExitStatus.FIXES, "not affected: all 3 pass"),
+        (["PASS", "SKIP", "PASS"], ExitStatus.FIXES, "not affected: all 2 pass, 1 do not apply"),
         (["LOOP", "PASS", "ERROR"], ExitStatus.NOT_FIXED, "affected: anon-reuse LOOP"),
         (["PASS", "INVALID", "PASS"], ExitStatus.UNDECIDED, "undecided: thp-reuse INVALID"),
     ],

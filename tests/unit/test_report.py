@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -144,3 +145,14 @@ def test_results_that_cannot_be_written(tmp_path: Path) -> None:
         RunFolder(tmp_path / "results", "x").open(),
     ):
         pass
+
+
+def test_many_paths_that_pass_are_only_counted(tmp_path: Path) -> None:
+    many = run(tmp_path, ["PASS"] * 30 + ["LOOP"], ["PASS"] * 30 + ["PASS"])
+    shown = text.plain(many)
+    assert "mended" in shown and "passed   30 more paths pass on both, at the same cost" in shown
+    assert len(shown.splitlines()) < 20
+    assert many.judgement is not None
+    dear = replace(many.judgement.comparisons[0], patched=replace(many.judgement.comparisons[0].patched, tlbi=9))
+    costly = replace(many, judgement=replace(many.judgement, comparisons=(dear, *many.judgement.comparisons[1:])))
+    assert "passed   29 more paths" in text.plain(costly), "a path that costs more has a row"
