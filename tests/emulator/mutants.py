@@ -50,20 +50,25 @@ class Mutant:
     name: str
     patch: Path
     tests: tuple[str, ...]
+    files: tuple[str, ...]
+    """What it changes: mutants of one file follow each other, so that each build compiles it once, not twice."""
 
 
 def load(folder: Path, names: Sequence[str]) -> list[Mutant]:
     """The mutants of ``folder``; all, or those that are named."""
     mutants = []
     for patch in sorted(folder.glob("*.patch")):
-        tests = tuple(re.findall(r"^Caught-by: (\S+)$", patch.read_text(), re.MULTILINE))
+        text = patch.read_text()
+        tests = tuple(re.findall(r"^Caught-by: (\S+)$", text, re.MULTILINE))
+        files = tuple(re.findall(r"^--- a/(\S+)$", text, re.MULTILINE))
         if not tests:
             raise CannotJudge(f"{patch}: no line 'Caught-by: tests/emulator/...'")
-        mutants.append(Mutant(patch.stem, patch, tests))
+        mutants.append(Mutant(patch.stem, patch, tests, files))
     unknown = set(names) - {mutant.name for mutant in mutants}
     if unknown:
         raise CannotJudge(f"no such mutant: {', '.join(sorted(unknown))}")
-    return [mutant for mutant in mutants if not names or mutant.name in names]
+    chosen = [mutant for mutant in mutants if not names or mutant.name in names]
+    return sorted(chosen, key=lambda mutant: (mutant.files, mutant.name))
 
 
 def run(
@@ -135,7 +140,19 @@ def trees(named: Sequence[Path]) -> Iterator[Trees]:
 
 def failed_tests(binary: Path, tests: Sequence[str]) -> list[str]:
     """Which of ``tests`` fail with this QEMU."""
-    argv = [sys.executable, "-P", "-m", "pytest", "-q", "--no-header", "-rfE", "-p", "no:cacheprovider", *tests]
+    argv = [
+        sys.executable,
+        "-P",
+        "-m",
+        "pytest",
+        "-q",
+        "--no-header",
+        "--tb=no",
+        "-rfE",
+        "-p",
+        "no:cacheprovider",
+        *tests,
+    ]
     done = run(argv, PROJECT, {**os.environ, "FAULTLOOP_QEMU": str(binary)})
     if done.returncode not in (0, TESTS_FAILED):
         raise CannotJudge(f"pytest status {done.returncode}:\n{done.stdout[-3000:]}")

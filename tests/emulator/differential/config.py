@@ -16,7 +16,7 @@ SSID0, BYPASS_STAGE1, TERMINATE = 2, 1, (0, 3)
 TG0 = {0: 12, 1: 16, 2: 14}
 TG1 = {1: 14, 2: 12, 3: 16}
 IPS = (32, 36, 40, 42, 44, 48)
-# Addresses in structures end at bit 47: above that is for an OAS of 52 bits.
+# Pointers in structures end at bit 47 here: cases have none above.
 LEAF_BITS = {1: 6, 2: 10}
 """Log2 of the CDs in a leaf table, by S1Fmt."""
 
@@ -30,6 +30,10 @@ class Model:
     oas: int
     httu: int
     """IDR0.HTTU."""
+    forced: bool = False
+    """STALL_MODEL is 0b10."""
+    runs: bool = False
+    """Contiguous runs are cached as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,7 @@ def _illegal_stage1(model: Model, ste: tuple[int, ...]) -> bool:
     """5.2, for Config 0b101."""
     if model.ssidsize and field(ste[0], 63, 59) > model.ssidsize:
         return True
-    return bool(ste[1] >> 27 & 1) and not model.stall
+    return bool(ste[1] >> 27 & 1) and (model.forced or not model.stall)
 
 
 def _stage1(
@@ -159,6 +163,8 @@ def context(model: Model, cd: list[int], s1stalld: bool) -> Context | None:
     stall = bool(first >> 44 & 1)
     if (stall and (not model.stall or s1stalld)) or not first >> 46 & 1:
         return None  # S; A with TERM_MODEL = 1
+    if model.forced and not stall:
+        return None
     ips = field(first, 34, 32)
     output_bits = min(IPS[ips] if ips < len(IPS) else 52, model.oas)
     halves = []
@@ -171,15 +177,15 @@ def context(model: Model, cd: list[int], s1stalld: bool) -> Context | None:
             continue
         if tg is None or not 16 <= tsz <= 39:
             return None
-        base = field(ttb, 47, 4) << 4
-        if base >> output_bits:
+        base = field(ttb, 51, 4) << 4
+        if base >> (output_bits if tg == 16 else min(output_bits, 48)):
             return None
         halves.append(Range(tg, 64 - tsz, base, bool(ttb >> 1 & 1), epd=False))
     return Context(
         tag=tags(field(first, 63, 48), field(first, 47, 47)),
         halves=(halves[0], halves[1]),
         output_bits=output_bits,
-        rules=Rules(bool(first >> 35 & 1), ha, ha and hd),
+        rules=Rules(bool(first >> 35 & 1), ha, ha and hd, model.runs),
         stall=stall,
         record=bool(first >> 45 & 1),
         tbi=(bool(first >> 38 & 1), bool(first >> 39 & 1)),

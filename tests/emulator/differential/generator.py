@@ -48,11 +48,15 @@ class Generator:
         self.count = count
         self.smmu: dict[str, int | bool | str] = {
             "ssidsize": rng.choice((0, 5, 8, 16, 16, 16, 20)),
-            "stall": chance(rng, 0.7),
-            "oas": rng.choice((44, 44, 36, 40, 42, 48)),
+            "stall": rng.choice((False, False, False, True, True, True, True, True, True, "force")),
+            "oas": rng.choice((44, 44, 36, 40, 42, 48, 52, 52)),
             "httu": rng.choice(("none", "none", "access", "dirty", "dirty")),
             "iotlb-size": rng.choice((0, 1, 2, 8, 32, 256, 4096, 4096, 4096)),
         }
+        if self.smmu["iotlb-size"] and chance(rng, 0.3):
+            self.smmu["contiguous"] = True
+        if self.smmu["iotlb-size"] and chance(rng, 0.2):
+            self.smmu["cache-faults"] = True
         self.slots = tuple(rng.sample((2, 3, 4, 9, 17), rng.choice((1, 2, 2, 3))))
         allocator = Allocator()
         self.spaces = [
@@ -158,9 +162,9 @@ class Generator:
             and not any(self.updates)
         ):
             asid = rng.choice(self.asids)
-        stall = chance(rng, 0.7) if self.smmu["stall"] else chance(rng, 0.03)
+        stall = chance(rng, {True: 0.7, False: 0.03, "force": 0.97}[self.smmu["stall"]])
         first = 64 - lower.bits | TG0[lower.granule] << 6 | 64 - upper.bits << 16 | TG1[upper.granule] << 22
-        first |= rng.choice((5, 5, 5, 4, 2, 1, 7)) << 32
+        first |= rng.choice((5, 5, 5, 4, 2, 1, 6, 6, 7)) << 32
         first |= self.updates[index] & (1 << 43 if self.smmu["httu"] == "access" else -1)
         for bit, probability in (
             (15, 0.01),  # ENDI
@@ -182,7 +186,7 @@ class Generator:
         lower_off, upper_off = (space.off ^ chance(rng, 0.001) for space in self.spaces[index])
         words = [first | lower_off << 14 | upper_off << 30 | stall << 44 | asid << 48]
         for half in (lower, upper):
-            beyond = rng.choice((1 << 45, 1 << 47)) if chance(rng, 0.01) else 0
+            beyond = rng.choice((1 << 45, 1 << 47, 1 << 49)) if chance(rng, 0.01) else 0
             words.append(half.ttb | beyond | chance(rng, 0.1) << 1)
         at = self.cd_at(ssid)
         return [Poke(at + 8 * n, word) for n, word in enumerate(words)]
@@ -272,6 +276,8 @@ class Generator:
         """Change a descriptor; more often than not, tell the SMMU."""
         rng = self.rng
         half, slot, asid = rng.choice(self.addressed)
+        if self.smmu.get("contiguous") and chance(rng, 0.25):
+            return [*half.run(slot), *([Command(0x11 | asid << 48)] if chance(rng, 0.95) else [])]
         if chance(rng, 0.85):
             told = [self.tlbi_va(half, slot, asid)] if chance(rng, 0.5) else []
             return [Poke(slot.where[LAST_LEVEL], half.page()), *told]

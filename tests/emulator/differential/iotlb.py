@@ -34,6 +34,8 @@ class Key:
     granule: int
     level: int
     page: int
+    run: bool = False
+    """Of a contiguous run, and ``page`` without the offset into that."""
 
 
 def tags(asid: int, aset: int) -> tuple[int, int]:
@@ -52,8 +54,9 @@ class Iotlb:
     def peek(self, vmid: int, tag: tuple[int, int], half: Range, va: int) -> Entry | None:
         """What is cached for an address; Unpredictable if entries contradict each other."""
         found = None
-        for level, asid in product(range(LAST_LEVEL + 1), tag):
-            entry = self.entries.get(Key(vmid, asid, half.granule, level, va >> half.shift(level)))
+        for level, asid, run in product(range(LAST_LEVEL + 1), tag, (False, True)):
+            page = va >> (half.run_shift(level) if run else half.shift(level))
+            entry = self.entries.get(Key(vmid, asid, half.granule, level, page, run))
             if entry and found:
                 raise Unpredictable(f"two entries for {va:#x}")
             found = entry or found
@@ -75,7 +78,7 @@ class Iotlb:
         self._stats["iotlb-inserts"] += 1
         if not self.size:
             return
-        key = Key(vmid, tag[entry.is_global], half.granule, entry.level, va >> entry.shift)
+        key = Key(vmid, tag[entry.is_global], half.granule, entry.level, va >> entry.shift, entry.run)
         self.entries.pop(key, None)
         if len(self.entries) >= self.size:
             if self.size == FLUSHED_WHOLE:

@@ -35,6 +35,8 @@ class Reference:
             bool(props.get("stall", False)),
             int(props.get("oas", 44)),
             config.HTTU[str(props.get("httu", "none"))],
+            props.get("stall") == "force",
+            bool(props.get("contiguous", False)),
         )
         self.stats: Counter[str] = Counter()
         self.perhaps_misses = 0
@@ -46,6 +48,7 @@ class Reference:
         self.records: list[Record] = []
         self.stalls: list[Stall] = []
         self.running: dict[tuple[int, int], Running] = {}
+        self._caches_faults = bool(props.get("cache-faults", False))
         self._sids = [8 * slot for slot in case.slots]
         self._switch = Switch(smmuen=True, eventqen=True, gbpa_abort=False)
         self._streams = StreamTable(layout.STREAM_TABLE, 8, 0)
@@ -220,7 +223,7 @@ class Reference:
         if entry and write and entry.clean:  # 3.13.3: the table decides
             if not context.rules.hd:
                 raise Unpredictable("a clean entry, and no hardware update of the dirty state")
-        elif entry and write and not entry.write:
+        elif entry and not (entry.write if write else entry.read):
             self.stats["iotlb-hit-perm-faults"] += 1
             return WalkFault(Fault.PERMISSION)
         elif entry:
@@ -230,6 +233,8 @@ class Reference:
             self.iotlb.insert(0, context.tag, half, va, result)
             for flag in result.updates:
                 self.stats[flag] += 1
+        elif self._caches_faults and result.entry:
+            self.iotlb.insert(0, context.tag, half, va, result.entry)
         return result
 
     def _record(self, record: Record) -> int | None:
@@ -258,7 +263,7 @@ class Reference:
                 raise Unpredictable("see there")
             return nothing
         entry = self.iotlb.peek(0, found.tag, half, va)
-        return (True, True, entry.write, entry.level, half.granule) if entry else nothing
+        return (True, entry.read, entry.write, entry.level, half.granule) if entry else nothing
 
     # Stalls
 

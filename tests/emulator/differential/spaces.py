@@ -8,11 +8,11 @@ from random import Random
 
 from .. import layout
 from .ops import Op, Poke
-from .walk import BLOCK_LEVELS, LAST_LEVEL, Range
+from .walk import BLOCK_LEVELS, CONTIGUOUS, LAST_LEVEL, RUN_BITS, Range
 
 VALID, TABLE = 1, 2
 USER, READ_ONLY, ACCESSED, NOT_GLOBAL = 1 << 6, 1 << 7, 1 << 10, 1 << 11
-CONTIGUOUS, DBM = 1 << 52, 1 << 51
+DBM = 1 << 51
 NO_USER_BELOW, READ_ONLY_BELOW = 1 << 61, 1 << 62
 IGNORED = (0x7 << 2, 0x3 << 8, 0x3 << 53, 0xF << 55)
 """AttrIndx, SH, PXN and XN, software's bits: of no consequence to who may read and write what."""
@@ -128,6 +128,8 @@ class Space:
             pa = layout.UNMAPPED
         elif chance < 0.11:
             pa |= rng.choice((1 << 33, 1 << 41, 1 << 43, BEYOND))
+        elif chance < 0.13 and self.half.granule == 16:
+            pa |= rng.randrange(16) << 12  # bits 51:48, with an OAS of 52 bits
         return pa | self.attributes() | TABLE | VALID
 
     def upper_descriptor(self, slot: Slot, level: int) -> int:
@@ -149,3 +151,23 @@ class Space:
         if chance < 0.97:
             return 0
         return slot.below[level] | TABLE | VALID
+
+    def run(self, slot: Slot) -> list[Op]:
+        """All descriptors of a contiguous run, mostly; now and then one that breaks it."""
+        rng, half = self.rng, self.half
+        level = rng.choice(
+            [n for n in slot.where if (half.granule, n) in RUN_BITS and (n == LAST_LEVEL or n == 2)]
+        )
+        bits, shift = RUN_BITS[half.granule, level], half.shift(level)
+        first = slot.where[level] & -(8 << bits)
+        pa = (layout.DATA | slot.va & 0x7_FFFF) & -(1 << shift + bits)
+        kind = VALID | (TABLE if level == LAST_LEVEL else 0) | CONTIGUOUS
+        common, differ = self.attributes(), rng.random() < 0.4
+        words = []
+        for n in range(1 << bits):
+            attributes = self.attributes() if differ else common
+            words.append(pa + (n << shift) | attributes | kind)
+        if rng.random() < 0.3:
+            broken = rng.randrange(1 << bits)
+            words[broken] = rng.choice((0, words[broken] & ~CONTIGUOUS, words[broken] ^ 1 << shift))
+        return [Poke(first + 8 * n, word) for n, word in enumerate(words)]

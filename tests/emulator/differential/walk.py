@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Stage-1 translation table walks, from the Arm ARM, D8.2 to D8.5: the 48-bit formats of VMSAv8-64."""
+"""Stage-1 translation table walks, from the Arm ARM, D8.2 to D8.5: the formats of VMSAv8-64 without LPA2."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Protocol
 
@@ -13,6 +13,9 @@ LAST_LEVEL = 3
 ACCESS, DIRTY = "httu-access", "httu-dirty"
 BLOCK_LEVELS = {12: (1, 2), 14: (2,), 16: (2,)}
 """Levels with block descriptors, by granule (D8.3.1; without 52-bit addresses)."""
+RUN_BITS = {(12, 1): 4, (12, 2): 4, (12, 3): 4, (14, 2): 5, (14, 3): 7, (16, 2): 5, (16, 3): 5}
+"""Log2 of the descriptors in a contiguous run, by granule and level (D8.7.1)."""
+CONTIGUOUS = 1 << 52
 
 
 class Fault(IntEnum):
@@ -54,6 +57,10 @@ class Range:
         """Log2 of what a descriptor of ``level`` maps."""
         return self.granule + (LAST_LEVEL - level) * (self.granule - STRIDE_BITS)
 
+    def run_shift(self, level: int) -> int:
+        """Log2 of what a contiguous run of that level maps; of a single descriptor, where there are no runs."""
+        return self.shift(level) + RUN_BITS.get((self.granule, level), 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -70,6 +77,10 @@ class Entry:
     """A write may make it writable (IHI 0070 3.13.3)."""
     updates: tuple[str, ...] = ()
     """Of the descriptor, as counters."""
+    run: bool = False
+    """It is of a whole contiguous run."""
+    read: bool = True
+    """No, of a cached fault alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +90,8 @@ class Rules:
     affd: bool
     ha: bool
     hd: bool
+    runs: bool = False
+    """The model's choice: a contiguous run is cached as one entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +100,17 @@ class WalkFault:
 
     fault: Fault
     fetch: int = 0
+    entry: Entry | None = None
+    """What an IOTLB that caches permission faults keeps; never where the access flag is clear."""
 
 
 def field(value: int, high: int, low: int) -> int:
     return value >> low & (1 << high - low + 1) - 1
+
+
+def upper_bits(descriptor: int, half: Range, output_bits: int) -> int:
+    """Bits 51:48 of an address, where there are any: with the 64K granule (D8.3.1, FEAT_LPA)."""
+    return field(descriptor, 15, 12) << 48 if half.granule == 16 and output_bits == 52 else 0
 
 
 def walk(memory: Memory, half: Range, va: int, output_bits: int, rules: Rules, write: bool) -> Entry | WalkFault:
@@ -117,13 +137,16 @@ def walk(memory: Memory, half: Range, va: int, output_bits: int, rules: Rules, w
                 return WalkFault(Fault.TRANSLATION)
             if level != LAST_LEVEL and level not in BLOCK_LEVELS[half.granule]:
                 return WalkFault(Fault.TRANSLATION)
-            entry = _leaf(descriptor, level, shift, output_bits, rules, write, no_user, read_only)
+            pa = field(descriptor, 47, shift) << shift | upper_bits(descriptor, half, output_bits)
+            entry = _leaf(descriptor, pa, level, shift, output_bits, rules, write, no_user, read_only)
             if isinstance(entry, Entry) and entry.updates:
                 for flag in entry.updates:
                     descriptor = descriptor | 1 << 10 if flag == ACCESS else descriptor & ~(1 << 7)
                 memory.write(where, descriptor.to_bytes(8, "little"))
+            if rules.runs and _is_run(memory, half, level, where):
+                return _of_run(entry, half.run_shift(level))
             return entry
-        table = field(descriptor, 47, half.granule) << half.granule
+        table = field(descriptor, 47, half.granule) << half.granule | upper_bits(descriptor, half, output_bits)
         if table >> output_bits:
             return WalkFault(Fault.ADDR_SIZE)
         if not half.had:
@@ -132,8 +155,36 @@ def walk(memory: Memory, half: Range, va: int, output_bits: int, rules: Rules, w
         level += 1
 
 
+def _of_run(found: Entry | WalkFault, shift: int) -> Entry | WalkFault:
+    """The same, for the whole contiguous run."""
+    if isinstance(found, Entry):
+        return replace(found, shift=shift, pa=found.pa & -(1 << shift), run=True)
+    entry = found.entry
+    return replace(
+        found, entry=replace(entry, shift=shift, pa=entry.pa & -(1 << shift), run=True) if entry else None
+    )
+
+
+def _is_run(memory: Memory, half: Range, level: int, where: int) -> bool:
+    """Whether the descriptor is one of as many as a run has, all with the bit, that map it in order (D8.7.1)."""
+    bits, shift = RUN_BITS.get((half.granule, level), 0), half.shift(level)
+    kind = (3 if level == LAST_LEVEL else 1) | CONTIGUOUS
+    table = where & -(8 << bits)
+    first = None
+    for n in range(1 << bits):
+        descriptor = memory.word(table + 8 * n)
+        if descriptor is None or descriptor & (CONTIGUOUS | 3) != kind:
+            return False
+        pa = field(descriptor, 47, shift) << shift
+        first = pa if first is None else first
+        if first & (1 << shift + bits) - 1 or pa != first + (n << shift):
+            return False
+    return bits > 0
+
+
 def _leaf(
     descriptor: int,
+    pa: int,
     level: int,
     shift: int,
     output_bits: int,
@@ -143,7 +194,6 @@ def _leaf(
     read_only: bool,
 ) -> Entry | WalkFault:
     """A page or a block: address size, access flag, permissions (D8.4.1), in this order."""
-    pa = field(descriptor, 47, shift) << shift
     if pa >> output_bits:
         return WalkFault(Fault.ADDR_SIZE)
     young = bool(descriptor >> 10 & 1)
@@ -152,9 +202,9 @@ def _leaf(
     user = bool(descriptor >> 6 & 1) and not no_user
     writable = not descriptor >> 7 & 1 and not read_only
     clean = rules.hd and not writable and not read_only and bool(descriptor >> 51 & 1)
+    is_global = not descriptor >> 11 & 1
     if not user or (write and not writable and not clean):
-        return WalkFault(Fault.PERMISSION)
+        cached = Entry(level, shift, pa, user and writable, is_global, clean, read=user)
+        return WalkFault(Fault.PERMISSION, entry=cached if young or (rules.affd and not rules.ha) else None)
     updates = (ACCESS,) * (rules.ha and not young) + (DIRTY,) * (write and clean)
-    return Entry(
-        level, shift, pa, writable or (write and clean), not descriptor >> 11 & 1, clean and not write, updates
-    )
+    return Entry(level, shift, pa, writable or (write and clean), is_global, clean and not write, updates)
