@@ -201,6 +201,8 @@ class Workload:
     """Kernel series -> outcome that reading its source lets expect."""
     why: str = ""
     """The reason for that."""
+    unmended: bool = False
+    """It loops on every kernel so far, and docs/findings.md says why: not a patch's fault."""
     thread: str = ""
     control: bool = False
     """Expected clean on every kernel: it shows that the harness works."""

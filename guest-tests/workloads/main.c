@@ -51,6 +51,7 @@ static const struct path {
 	{ "hugetlb-shared-clean", hugetlb_shared_clean, ALL },
 	{ "hugetlb-cont-pte", hugetlb_cont_pte, ALL },
 	{ "hugetlb-cont-pmd", hugetlb_cont_pmd, ALL },
+	{ "hugetlb-shared-table", hugetlb_shared_table, CACHED },
 	{ "thp-reuse", thp_reuse, ALL },
 	{ "thp-clean", thp_clean, ALL },
 	{ "shmem-thp-clean", shmem_thp_clean, ALL },

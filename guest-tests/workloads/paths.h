@@ -24,6 +24,7 @@ void hugetlb_reuse(void);
 void hugetlb_shared_clean(void);
 void hugetlb_cont_pte(void);
 void hugetlb_cont_pmd(void);
+void hugetlb_shared_table(void);
 
 /* thp.c */
 void thp_reuse(void);

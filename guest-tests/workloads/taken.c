@@ -114,7 +114,7 @@ void taken_prove_witness(struct taken *t, uint64_t expected)
 
 static const char * const change_functions[] = { "change_protection", NULL };
 static const char * const zap_functions[] = {
-	"unmap_vmas", "zap_page_range_single", "zap_page_range_single_batched",
+	"unmap_vmas", "zap_page_range_single", "zap_vma_range_batched",
 	"unmap_mapping_range", NULL
 };
 

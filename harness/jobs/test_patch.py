@@ -163,13 +163,14 @@ def _judge(run: Run) -> Run:
     judged = "base" if run.patched is None else "patched"
     run = replace(run, notes=run.notes + verdict.audit_notes(r for r in run.records if r.variant == judged))
     again = [r for r in run.records if r.variant in CONTROLS]
+    unmended = [w.path for w in run.workloads if w.unmended]
     if run.patched is not None:
         patched = [r for r in run.records if r.variant == "patched"]
-        judgement = verdict.judge(base, patched, controls=again)
+        judgement = verdict.judge(base, patched, controls=again, unmended=unmended)
         status = verdict.STATUS[judgement.verdict]
         return replace(run, judgement=judgement, status=int(status), summary=judgement.reason)
     status, summary = _affected(base)
-    faults, notes = verdict.controls_of(base, again)
+    faults, notes = verdict.controls_of(base, again, unmended)
     if faults:
         status, summary = ExitStatus.UNDECIDED, "control failed: " + "; ".join(faults)
     return replace(run, status=int(status), summary=summary, notes=(*run.notes, *notes))

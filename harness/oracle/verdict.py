@@ -8,10 +8,11 @@ still there stands whatever the rest says.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from harness.errors import ExitStatus
 from harness.model import (
+    BTM_ON,
     CONTROLS,
     IOTLB_OFF,
     Change,
@@ -75,19 +76,28 @@ def compare(base: Iterable[GuestRecord], patched: Iterable[GuestRecord]) -> tupl
 
 
 def judge(
-    base: Sequence[GuestRecord], patched: Sequence[GuestRecord], *, controls: Sequence[GuestRecord] = ()
+    base: Sequence[GuestRecord],
+    patched: Sequence[GuestRecord],
+    *,
+    controls: Sequence[GuestRecord] = (),
+    unmended: Collection[str] = (),
 ) -> Judgement:
     """The verdict on a patch.
 
     ``controls`` are the base kernel's guests on other machines: :func:`controls_of`. A control that failed
-    leaves the verdict open.
+    leaves the verdict open. ``unmended`` are paths that no kernel mends yet: to leave one as it was is noted, and
+    does not make a fix of all others a partial one.
     """
     pairs = compare(base, patched)
     by_change = {c: [p for p in pairs if p.change is c] for c in Change}
     new_logs = _new_splats(_outside(base), _outside(patched))
-    control_faults, notes = controls_of(base, controls)
+    control_faults, notes = controls_of(base, controls, unmended)
     notes += [f"new in the kernel log, outside any path: {s.title}" for s in new_logs]
     notes += _cost(pairs)
+    left = [p for p in by_change[Change.STILL] if p.path in unmended]
+    by_change[Change.STILL] = [p for p in by_change[Change.STILL] if p.path not in unmended]
+    if left:
+        notes.append(f"not mended, as on every kernel so far (docs/findings.md): {_names(left)}")
 
     verdict, reason = _decide(pairs, by_change, new_logs)
     if control_faults and verdict is not Verdict.REGRESSES:
@@ -113,10 +123,12 @@ def _decide(
         return Verdict.FIXES, f"{_names(mended)} mended; nothing worse"
     if still:
         return Verdict.NO_EFFECT, f"{_names(still)} as bad as on the base"
-    return Verdict.BASE_UNAFFECTED, "no path loops or goes stale on the base"
+    return Verdict.BASE_UNAFFECTED, "no path that can be mended loops or goes stale on the base"
 
 
-def controls_of(base: Sequence[GuestRecord], again: Sequence[GuestRecord]) -> tuple[list[str], list[str]]:
+def controls_of(
+    base: Sequence[GuestRecord], again: Sequence[GuestRecord], unmended: Collection[str] = ()
+) -> tuple[list[str], list[str]]:
     """Faults of the controls, and notes on loops that are not for want of an invalidation.
 
     ``again`` are the base's guests on other machines (model.CONTROLS), with the paths that loop on ``base``. A
@@ -135,6 +147,8 @@ def controls_of(base: Sequence[GuestRecord], again: Sequence[GuestRecord]) -> tu
                 "access, this is not a missing invalidation"
             )
         for variant in {rec.variant: None for rec in again if rec.setup == setup}:
+            if variant == BTM_ON and path in unmended:
+                continue  # jobs/controls.py says why
             result = seen.get((variant, setup, path))
             if result is None or result.outcome.undecided or result.outcome is Outcome.HANG:
                 why = f"{result.outcome}: {result.reason}" if result else "not run"

@@ -33,6 +33,7 @@ class _WorkloadRow(_Strict):
     needs: str = ""
     expect: dict[str, Outcome] = {}
     why: str = ""
+    unmended: bool = False
     thread: str = ""
     control: bool = False
 

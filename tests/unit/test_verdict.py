@@ -174,3 +174,23 @@ def test_a_mended_path_that_costs_the_device_all_its_translations_is_told() -> N
     assert judgement.notes[0].startswith("cost: 6 invalidations of whole address spaces more than the base")
     cheaper = replace(base, results=tuple(replace(r, tlbi_wide=4) for r in base.results))
     assert verdict.judge([cheaper], [dear]).notes == ()
+
+
+def test_what_no_kernel_mends_does_not_make_a_fix_partial() -> None:
+    base, patched = {"a": "LOOP", "known": "LOOP"}, {"a": "PASS", "known": "LOOP"}
+    records = [record("base", **base)], [record("patched", **patched)]
+    assert verdict.judge(*records).verdict is Verdict.PARTIAL
+    got = verdict.judge(*records, unmended=["known"])
+    assert got.verdict is Verdict.FIXES
+    assert got.notes == ("not mended, as on every kernel so far (docs/findings.md): known",)
+    nothing = verdict.judge([record("base", known="LOOP")], [record("patched", known="LOOP")], unmended=["known"])
+    assert nothing.verdict is Verdict.BASE_UNAFFECTED
+
+
+def test_what_no_kernel_mends_needs_no_control_with_btm() -> None:
+    base = [record("base", known="LOOP", a="LOOP")]
+    again = [record("base-iotlb-off", known="PASS", a="PASS"), record("base-btm", a="PASS")]
+    assert verdict.controls_of(base, again)[0], "a control that did not run is a fault"
+    assert verdict.controls_of(base, again, ["known"]) == ([], [])
+    off = [record("base-iotlb-off", a="PASS"), record("base-btm", a="PASS")]
+    assert verdict.controls_of(base, off, ["known"])[0], "but one with the IOTLB off is needed"
