@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TextIO
 
 from harness import layout
+from harness.build import cgroup, limits
 from harness.build.cache import Cache, free_bytes
-from harness.build.sandbox import Sandbox
+from harness.build.sandbox import UNCONFINED, of_user, user_namespaces
 from harness.errors import ExitStatus, FaultloopError
 from harness.oracle.sva import PARANGE
-from harness.sources import catalogue, debian, kernels
+from harness.sources import catalogue, debian, kernels, mail_fetch
 
 _GIB = 1 << 30
 _NEED_DISK = 12.0
@@ -42,6 +43,7 @@ _TOOLS = {
     "ninja": "ninja-build",
     "setpriv": "util-linux",
     "prlimit": "util-linux",
+    "choom": "util-linux",
 }
 
 
@@ -90,6 +92,10 @@ def _host(cache: Cache) -> list[Finding]:
         Finding("memory", memory >= _NEED_MEMORY, f"{memory:.1f} GiB", f"{_NEED_MEMORY:g} GiB are needed"),
         _attempt("cache folder", lambda: _writable(cache.root)),
         _attempt("sandbox", _sandbox),
+        _user_namespaces(),
+        _attempt("limits of a build", lambda: limits.told(limits.of_environment())),
+        Finding("limits are kept by", True, _keeper()),
+        _attempt("b4", lambda: _version(mail_fetch.b4())),
         Finding(
             "KVM", True, "guests run under TCG" if os.uname().machine != "aarch64" else "ACCEL=kvm (untested)"
         ),
@@ -139,8 +145,29 @@ def _writable(folder: Path) -> str:
 
 
 def _sandbox() -> str:
-    Sandbox().run(["true"])
-    return "bubblewrap works, without network"
+    box = of_user()
+    box.run(["true"])
+    return "bubblewrap works, without network" if box.confined else UNCONFINED
+
+
+def _user_namespaces() -> Finding:
+    """Root can do without them; anyone else has no sandbox then."""
+    there = user_namespaces()
+    seen = "there are some" if there else "none (user.max_user_namespaces)"
+    remedy = "sysctl user.max_user_namespaces=10000, or run as root"
+    return Finding("user namespaces", there or os.geteuid() == 0, seen, remedy)
+
+
+def _keeper() -> str:
+    """Who sees to it that a build keeps within its limits on memory and processes (docs/sandbox.md)."""
+    places = {name: place.folder for place in cgroup.places() for name in sorted(place.controllers)}
+    processes = f"control group below {places['pids']}" if "pids" in places else "RLIMIT_NPROC"
+    if "pids" not in places and os.geteuid() == 0:
+        processes = "a look four times a second (root is free of RLIMIT_NPROC, and may make no control group here)"
+    memory = (
+        f"control group below {places['memory']}" if "memory" in places else "RLIMIT_AS for each, a look for all"
+    )
+    return f"processes: {processes}; memory: {memory}"
 
 
 def _version(path: str) -> str:

@@ -27,6 +27,8 @@ _ID = re.compile(r"[^\s<>@/\\\x00-\x1f]{1,250}@[^\s<>@/\\\x00-\x1f]{1,250}")
 _FILES = (".patch", ".diff", ".mbox", ".eml", ".txt", ".html", ".gz")
 _SCHEMES = ("mid:", "id:", "rfc822msgid:")
 _SECONDS = 300
+_MOST_BYTES = 64 << 20
+"""Of a thread: twice what is read of one."""
 _KEPT = 60
 
 
@@ -86,15 +88,20 @@ def _keep(path: Path, mbox: bytes) -> Path:
     return path
 
 
+def b4() -> str:
+    """The program; InfrastructureError when there is none."""
+    program = Path(sys.executable).with_name("b4")
+    found = str(program) if program.is_file() else shutil.which("b4")
+    if found is None:
+        raise InfrastructureError("`b4` is not installed; `pip install b4`, or run `tools/setup.sh`")
+    return found
+
+
 def _b4(what: str, wanted: str, local: list[Path]) -> bytes:
     """The thread as ``b4 mbox`` gives it; it runs in an empty folder, so that no tree's configuration counts."""
-    program = Path(sys.executable).with_name("b4")
-    b4 = str(program) if program.is_file() else shutil.which("b4")
-    if b4 is None:
-        raise InfrastructureError("`b4` is not installed; `pip install b4`, or run `tools/setup.sh`")
     beside = f"; {VARIABLE} ({os.pathsep.join(map(str, local))}) does not have it either" if local else ""
     with tempfile.TemporaryDirectory(prefix="faultloop-b4-") as scratch:
-        argv = [b4, "--no-interactive", "--no-stdin", "mbox", "--no-cache", "--outdir", scratch]
+        argv = [b4(), "--no-interactive", "--no-stdin", "mbox", "--no-cache", "--outdir", scratch]
         argv += ["--mbox-name", "thread", what]
         try:
             done = subprocess.run(
@@ -103,9 +110,10 @@ def _b4(what: str, wanted: str, local: list[Path]) -> bytes:
         except subprocess.TimeoutExpired as error:
             raise InfrastructureError(f"<{wanted}>: b4 took longer than {_SECONDS} s{beside}") from error
         said = (done.stderr + done.stdout).decode("utf-8", "replace").strip()
-        files = [path for path in Path(scratch).iterdir() if path.is_file()]
+        files = [path for path in Path(scratch).iterdir() if path.is_file() and not path.is_symlink()]
         if done.returncode == 0 and len(files) == 1:
-            return files[0].read_bytes()
+            with files[0].open("rb") as file:
+                return file.read(_MOST_BYTES)
     if "error: 404" in said or "not known" in said:
         raise PatchError(f"<{wanted}>: the archive that b4 asks has no such mail{beside}", detail=said)
     raise InfrastructureError(

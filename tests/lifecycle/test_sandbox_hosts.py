@@ -16,10 +16,12 @@ from pathlib import Path
 import pytest
 
 from harness.build import cgroup, sandbox
+from harness.build.cache import Cache
 from harness.build.limits import LimitExceeded, Limits
 from harness.build.sandbox import Bind, CommandFailed, Sandbox, of_user
 from harness.build.unconfined import translate
 from harness.errors import InfrastructureError, UserError
+from harness.jobs import doctor
 from harness.report import document
 from tests.lifecycle.test_sandbox_limits import BOMB
 from tests.unit import runs
@@ -133,6 +135,17 @@ Sandbox().run(["sh", "-c", "grep CapEff /proc/self/status; touch /usr/x; echo /p
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert "CapEff:\t0000000000000000" in done.stdout, done.stderr
     assert "Read-only file system" in done.stdout and str(os.getpid()) not in done.stdout.split()
+
+
+def test_doctor_says_what_keeps_the_limits_and_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking = elsewhere(lambda: repr(doctor._user_namespaces()), without_user_namespaces)
+    assert "ok=False" in lacking and "sysctl user.max_user_namespaces" in lacking
+    keeper = elsewhere(doctor._keeper, without_user_namespaces)
+    assert keeper == "processes: RLIMIT_NPROC; memory: RLIMIT_AS for each, a look for all"
+    monkeypatch.setenv(sandbox.VARIABLE, "off")
+    assert doctor._sandbox().startswith("WARNING: FAULTLOOP_SANDBOX=off")
+    names = {finding.name for finding in doctor._host(Cache(Path("/tmp/faultloop-doctor")))}
+    assert {"sandbox", "user namespaces", "limits of a build", "limits are kept by", "b4"} <= names
 
 
 def test_what_the_variable_may_say(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from harness.build.sandbox import Sandbox
 from harness.errors import InfrastructureError, PatchError
 from harness.model import Patch, Series
 from harness.sources import patch, patch_apply, patch_git
@@ -251,3 +254,18 @@ def test_hostile_lines_are_shown_harmless(tmp_path: Path) -> None:
         patch_apply.check(tree, series_of(HEADER.format("f") + "@@ -1,3 +1,3 @@\n a\n-b\n+x\n c\n"))
     assert "\\x1b[2Jevil\\x07" in caught.value.detail
     assert "\x1b" not in caught.value.detail + caught.value.message
+
+
+def test_git_runs_in_the_sandbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It reads a stranger's text; it sees nothing of the host meanwhile."""
+    seen: list[bool] = []
+    run = Sandbox.run
+
+    def watched(self: Sandbox, argv: Sequence[str], **more: Any) -> None:
+        writable = [bind.target for bind in more["binds"] if bind.writable]
+        seen.append(self.confined and writable == ["/bench/tree"] and argv[0] == "git")
+        run(self, argv, **more)
+
+    monkeypatch.setattr(Sandbox, "run", watched)
+    patch_apply.check(BASE, patch.read(FIX))
+    assert seen and all(seen)
