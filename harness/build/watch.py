@@ -24,6 +24,8 @@ _EVERY_SECONDS = 0.25
 _MIB = 1 << 20
 _DISK_RESERVE = 512 * _MIB
 _MEMORY_RESERVE = 256 * _MIB
+_DEEPEST = 100
+"""Folders within each other; a kernel has 12."""
 _LOOK_AGAIN_BYTES = 256 * _MIB
 _LOOK_AGAIN_FILES = 100_000
 """Folders are measured when the disk holds so much more than at the last time: a walk takes a while."""
@@ -60,7 +62,10 @@ class Watch:
     def __exit__(self, *_: object) -> None:
         self._done.set()
         self._thread.join()
-        self._check(self._groups.breaches())  # also what came after the last look
+        # Also what came after the last look; whoever reads the folders now must come to an end.
+        self._check(self._groups.breaches())
+        for folder in self._folders:
+            self._check(folder.contents())
 
     def printed(self, count: int) -> None:
         """The command printed ``count`` bytes more, in one line."""
@@ -135,30 +140,45 @@ class _Folder:
         if self._bytes - left_bytes < margin[0] and self._files - left_files < margin[1]:
             return
         self._bytes, self._files = left_bytes, left_files
-        size, count = measure(self._path)
+        yield from self.contents()
+
+    def contents(self) -> Iterator[tuple[str, str]]:
+        """What of the limits its contents pass."""
+        size, count, depth = measure(self._path)
         if size > self._limits.disk:
             yield f"wrote more than {self._limits.disk / (1 << 30):.1f} GiB", "disk"
         if count > self._limits.files:
             yield f"wrote more than {self._limits.files} files", "files"
+        if depth > _DEEPEST:
+            yield f"put folders into folders, more than {_DEEPEST} deep", ""
 
     def _left(self) -> tuple[int, int]:
         found = os.statvfs(self._path)
         return found.f_bavail * found.f_frsize, found.f_ffree
 
 
-def measure(folder: Path) -> tuple[int, int]:
-    """Bytes on disk and number of entries below ``folder``. What vanishes meanwhile does not count."""
-    size = count = 0
-    todo = [str(folder)]
+def measure(folder: Path) -> tuple[int, int, int]:
+    """Bytes, number of entries and depth of what is below ``folder``; what vanishes meanwhile does not count.
+
+    A file counts with its length, also where it has holes: they are read like all else. Nothing below `_DEEPEST`
+    is looked at: names get too long there, for this and for all that would read it later.
+    """
+    size = count = deepest = 0
+    todo = [(str(folder), 1)]
     while todo:
-        with contextlib.suppress(OSError), os.scandir(todo.pop()) as found:
+        path, depth = todo.pop()
+        deepest = max(deepest, depth)
+        if depth > _DEEPEST:
+            continue
+        with contextlib.suppress(OSError), os.scandir(path) as found:
             for item in found:
                 count += 1
                 with contextlib.suppress(OSError):
-                    size += item.stat(follow_symlinks=False).st_blocks * 512
+                    known = item.stat(follow_symlinks=False)
+                    size += max(known.st_size, known.st_blocks * 512)
                     if item.is_dir(follow_symlinks=False):
-                        todo.append(item.path)
-    return size, count
+                        todo.append((item.path, depth + 1))
+    return size, count, deepest
 
 
 def available_memory() -> int | None:

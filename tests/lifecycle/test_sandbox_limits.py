@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from harness.build import cgroup, watch
+from harness.build.cache import Cache
 from harness.build.limits import LimitExceeded, Limits, of_environment, told
 from harness.build.sandbox import Bind, CommandFailed, Sandbox
 from harness.errors import InfrastructureError, UserError
 
 MIB = 1 << 20
 SMALL = Limits(seconds=20, disk=64 * MIB, files=2000, memory=256 * MIB, processes=60, output=MIB)
-BOMB = "b() { b & b & while :; do :; done; }; b"
+BOMB = "perl -e 'fork while 1'"
 
 
 def stopped(script: str, folder: Path, limits: Limits = SMALL) -> str:
@@ -53,6 +54,24 @@ def test_many_files_that_fill_the_disk(tmp_path: Path) -> None:
 def test_many_empty_files(tmp_path: Path) -> None:
     fill = "mkdir d; cd d; seq 9000 | xargs touch; sleep 20"
     assert "wrote more than 2000 files" in stopped(fill, tmp_path)
+
+
+def test_files_of_holes_count_as_what_whoever_reads_them_reads(tmp_path: Path) -> None:
+    says = stopped("for i in 1 2 3; do truncate -s 40M $i; done", tmp_path)
+    assert "wrote more than 0.1 GiB" in says
+
+
+def test_folders_in_folders_without_end(tmp_path: Path) -> None:
+    """Python follows a thousand, and a path has 4096 bytes: what removes and reads them would fail for good."""
+    cache = Cache(tmp_path / "cache")
+
+    def deep(folder: Path) -> None:
+        stopped("perl -e 'for (1..3000) { mkdir q(d); chdir q(d) }'", folder)
+        raise InfrastructureError("it was stopped")
+
+    with pytest.raises(InfrastructureError, match="it was stopped"):
+        cache.make("kernels", "k", deep)
+    assert not list((tmp_path / "cache" / "kernels").iterdir())
 
 
 def test_a_disk_that_others_fill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +145,7 @@ def test_output_without_end(tmp_path: Path) -> None:
 
 def test_nothing_is_left_of_groups_and_processes(tmp_path: Path) -> None:
     before = {str(p) for place in cgroup.places() for p in place.folder.glob("faultloop-*")}
-    stopped(f"setsid sh -c '({BOMB}) &' & sleep 20", tmp_path)
+    stopped(f"(setsid {BOMB} &) ; sleep 20", tmp_path)
     assert {str(p) for place in cgroup.places() for p in place.folder.glob("faultloop-*")} <= before
     assert "/b/" not in "".join(p.read_text() for p in Path("/proc").glob("[0-9]*/cmdline") if _mine(p))
 
