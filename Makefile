@@ -20,6 +20,7 @@ common = $(call option,SETUP,--setup) $(call option,WORKLOADS,--workloads) $(cal
 help:
 	@echo 'make test-patch PATCH=... [BASE=6.1|6.12|newest|path] [SETUP=...] [WORKLOADS=...]    what does the patch do?'
 	@echo '                PATCH: file, folder, mbox, saved thread, Message-ID, link, git:RANGE [TREE=...]; VERSION=2'
+	@echo '                SANDBOX=off: without bubblewrap, for patches that you trust (docs/sandbox.md)'
 	@echo 'make run        [KERNEL=6.1|6.12|newest|path]                       is my kernel affected?'
 	@echo 'make shell      [KERNEL=...] [PATCH=file]                           log in to a guest with the device'
 	@echo 'make compare    PATCHES="a b c" [BASE=...]                          several patches for the same thing, in one table'
