@@ -98,6 +98,11 @@ def _hinted(hint: str, trees: Sequence[Path], cached: Mapping[str, Kernel]) -> I
     version = _VERSION.match(hint)
     tag = f"v{hint.removeprefix('v').removesuffix('.y')}" if version else hint
     says = f"the mail says that it is based on {hint}"
+    # A stable series by its branch, whose tip is newer than the series' tag; others by their own name.
+    branch = f"linux-{hint.removeprefix('v')}" if hint.endswith(".y") else hint
+    for tree in trees if hint else ():
+        for ref in _branches(tree, branch):
+            yield f"{tree}@{ref}", f"{says}, and {tree} has the branch {ref}"
     for tree in trees if version or hint.startswith("next-") else ():
         if git.has_commit(tree, f"refs/tags/{tag}"):
             yield f"{tree}@{tag}", f"{says}, and {tree} has {tag}"
@@ -105,6 +110,13 @@ def _hinted(hint: str, trees: Sequence[Path], cached: Mapping[str, Kernel]) -> I
         held = cached[name].version if name in cached else ""
         if version and (name == version.group(1) or held.startswith(f"{version.group(1)}.")):
             yield name, f"{says}, and {name}{f' ({held})' if held else ''} is of that series"
+
+
+def _branches(tree: Path, name: str) -> list[str]:
+    """Branches of this name: the tree's own first, then those of its remotes, as they were fetched last."""
+    patterns = [f"refs/heads/{name}", f"refs/remotes/*/{name}"]
+    found = git.call(tree, ["for-each-ref", "--format=%(refname)", *patterns]).split()
+    return [ref.removeprefix("refs/") for ref in found if ref.endswith(f"/{name}")]
 
 
 def _nearest(series: Series, shop: Workshop, cached: Mapping[str, Kernel], passed: list[str]) -> Base:

@@ -98,6 +98,28 @@ def test_else_the_first_series_that_it_applies_to_and_how_far_hunks_moved(shop: 
     )
 
 
+@pytest.mark.parametrize(
+    ("hint", "ref"),
+    [
+        ("mm-unstable", "remotes/akpm/mm-unstable"),
+        ("linux-next", "heads/linux-next"),
+        ("6.2.y", "remotes/stable/linux-6.2.y"),
+    ],
+)
+def test_a_branch_that_the_mail_names(shop: Workshop, tree: Path, hint: str, ref: str) -> None:
+    git(tree, "update-ref", f"refs/{ref}", "v6.2")
+    found = base.choose(patch_of(20, 18, hint), shop, trees=[tree])
+    assert found.kernel.version == "6.2.0"
+    assert f"the mail says that it is based on {hint}, and {tree} has the branch {ref}; every hunk" in found.why
+
+
+def test_a_branch_on_which_the_patch_does_not_apply_is_passed(shop: Workshop, tree: Path) -> None:
+    git(tree, "update-ref", "refs/heads/mm-stable", "HEAD")
+    found = base.choose(patch_of(20, 18, "mm-stable"), shop, trees=[tree])
+    assert found.kernel.version == "6.1.7"
+    assert "has the branch heads/mm-stable, but that does not do: " in found.why
+
+
 def test_nowhere_tells_of_each(shop: Workshop) -> None:
     broken = patch_of(30, 28)
     diff = broken.patches[0].diff.replace("line 27", "line x").replace("line 33", "line y")
