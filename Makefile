@@ -2,7 +2,7 @@
 # Every target sets up what it needs; `faultloop` itself gives the exit statuses of README.md, make only 0 or 2.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test-patch run compare reply catalogue shell doctor workloads check test test-unit test-emulator test-vm test-long bench format differential mutants fuzz
+.PHONY: help setup test-patch run stress compare reply catalogue shell doctor workloads check test test-unit test-emulator test-vm test-long bench format differential mutants fuzz
 
 FAULTLOOP := ./faultloop
 
@@ -23,6 +23,7 @@ help:
 	@echo '                SANDBOX=off: without bubblewrap, for patches that you trust (docs/sandbox.md)'
 	@echo 'make run        [KERNEL=6.1|6.12|newest|path]                       is my kernel affected?'
 	@echo 'make shell      [KERNEL=...] [PATCH=file]                           log in to a guest with the device'
+	@echo 'make stress     [KERNEL=...] [SEED=...] [OPERATIONS=400]            random operations; what fails is shrunk'
 	@echo 'make compare    PATCHES="a b c" [BASE=...]                          several patches for the same thing, in one table'
 	@echo 'make reply      [RUN=results/...]                                  a run as text for the mailing list'
 	@echo 'make catalogue  [KERNEL=6.1] [NAMES=...] [DRIFT=1]                  our own patches: is each as expected?'
@@ -46,6 +47,10 @@ run:
 shell:
 	@$(FAULTLOOP) shell $(call option,KERNEL,--kernel) $(call option,PATCH,--patch) $(call option,SETUP,--setup) \
 		$(call option,ACCEL,--accel)
+
+stress:
+	@$(FAULTLOOP) stress $(call option,KERNEL,--kernel) $(call option,SETUP,--setup) $(call option,SEED,--seed) \
+		$(call option,OPERATIONS,--operations) $(call option,ACCEL,--accel) $(if $(JSON),--json)
 
 compare:
 	@$(if $(PATCHES),,echo 'make compare: name patches: make compare PATCHES="a b"' >&2; exit 2;) \

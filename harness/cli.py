@@ -168,6 +168,29 @@ def shell(
     raise typer.Exit(job(_workshop(), kernel=kernel, patches=tuple(patch), setup=setup, accel=_accel(accel)))
 
 
+@app.command("stress")
+def stress(
+    kernel: KernelName = "",
+    setup: Setups = "",
+    seed: Annotated[int, typer.Option(help="Of the random operations; a new one when left out.")] = 0,
+    operations: Annotated[int, typer.Option(help="How many, in each of two processes.")] = 400,
+    accel: Accel = "tcg",
+    as_json: Json = False,
+) -> None:
+    """Random operations under a device, from a seed; what fails is shrunk. Status 0 clean, 1 not, 3 undecided."""
+    import secrets
+
+    from harness.jobs import stress as job
+
+    number = seed or secrets.randbelow(1 << 32) + 1
+    found = job.stress(
+        _workshop(), kernel=kernel, setup=setup, seed=number, operations=operations, accel=_accel(accel)
+    )
+    job.show(found, sys.stdout, as_json=as_json)
+    sys.stdout.flush()
+    raise typer.Exit(job.status(found))
+
+
 @app.command("reply")
 def reply(
     run: Annotated[Path | None, typer.Argument(help="Folder of a run; the last one when it is left out.")] = None,

@@ -7,6 +7,7 @@
 #include "ktap.h"
 
 #define DEVICE	"/dev/sva_testdev"
+#define AUDIT_TRIES	20
 
 unsigned int dma_max_stalls = DEFAULT_MAX_STALLS;
 static int device = -1;
@@ -151,27 +152,41 @@ static void count_own(struct audit *audit, const struct sva_testdev_difference *
  * than the device shows, some other process's may be among those that it does
  * not: that is so many that something is wrong anyway.
  */
-struct audit dma_audit(void)
+static bool try_audit(struct audit *audit)
 {
-	struct audit audit = { .made = true };
 	uint32_t i;
 
-	if (ioctl(device, SVA_TESTDEV_IOC_AUDIT, &audit.all))
+	*audit = (struct audit) { .made = true };
+	if (ioctl(device, SVA_TESTDEV_IOC_AUDIT, &audit->all))
 		die_errno("audit of the IOTLB");
-	if (audit.all.incomplete)
+	if (audit->all.incomplete)
 		die("the audit of the IOTLB is incomplete");
-	for (i = 0; i < audit.all.shown; i++) {
+	for (i = 0; i < audit->all.shown; i++) {
 		struct sva_testdev_difference diff = {
-			.number = audit.all.number,
+			.number = audit->all.number,
 			.index = i,
 		};
 
-		if (ioctl(device, SVA_TESTDEV_IOC_DIFFERENCE, &diff))
+		if (ioctl(device, SVA_TESTDEV_IOC_DIFFERENCE, &diff)) {
+			if (errno == ESTALE)
+				return false;	/* another process has made one since */
 			die_errno("difference %u of the audit", i);
+		}
 		if (diff.pasid == pasid)
-			count_own(&audit, &diff);
+			count_own(audit, &diff);
 	}
-	return audit;
+	return true;
+}
+
+struct audit dma_audit(void)
+{
+	struct audit audit;
+	int i;
+
+	for (i = 0; i < AUDIT_TRIES; i++)
+		if (try_audit(&audit))
+			return audit;
+	die("each of %d audits was overtaken by another one", AUDIT_TRIES);
 }
 
 void dma_sync(uint32_t number)

@@ -15,6 +15,7 @@
 #include "paths.h"
 #include "proof.h"
 #include "selftest.h"
+#include "stress.h"
 #include "trace.h"
 #include "upgrade.h"
 
@@ -102,12 +103,14 @@ static const struct path {
 static char running[64];
 
 static const char usage[] =
-	"usage: workloads [-s STALLS] [-u] PATH | --all | --list | --prepare | --selftest\n"
+	"usage: workloads [-s STALLS] [-u] PATH | --all | --list | --prepare | --selftest |\n"
+	"                 --stress SEED[:OPERATIONS[:LIST]]\n"
 	"  -s, --max-stalls STALLS  stalls on one page that count as endless (50)\n"
 	"  -u, --uncached           the IOTLB is off: expect nothing to be cached\n"
 	"  --all                    every path, each in a process of its own\n"
 	"  --list                   names of the paths\n"
 	"  --prepare                only set the kernel probes, once after boot\n"
+	"  --stress SEED:N:LIST     N random operations, or of those the listed ones (0,3,17)\n"
 	"  --selftest               test the driver, no path of the kernel\n";
 
 /* In the kernel log, so that what the kernel says can be charged to a path. */
@@ -271,6 +274,32 @@ static int list(void)
 	return 0;
 }
 
+static int misused(void);
+
+static int run_stress(const char *what)
+{
+	char *end;
+	uint64_t seed = strtoull(what, &end, 0);
+	unsigned long ops = STRESS_OPS;
+	const char *only = NULL;
+
+	if (*end == ':')
+		ops = strtoul(end + 1, &end, 10);
+	if (*end == ':')
+		only = end + 1;
+	else if (*end)
+		return misused();
+	if (!ops || ops > 1000000)
+		return misused();
+	snprintf(running, sizeof(running), "stress");
+	note("begin", running);
+	atexit(note_end);
+	area_init();
+	dma_open();
+	stress(seed, ops, only);
+	return ktap_finish();
+}
+
 static int misused(void)
 {
 	fputs(usage, stderr);
@@ -296,8 +325,10 @@ int main(int argc, char **argv)
 		{ "list", no_argument, NULL, 'l' },
 		{ "prepare", no_argument, NULL, 'p' },
 		{ "selftest", no_argument, NULL, 't' },
+		{ "stress", required_argument, NULL, 'r' },
 		{ }
 	};
+	const char *random = NULL;
 	int what = 0, option;
 
 	/* The name that the probes' filter looks for, whatever this was called as. */
@@ -316,6 +347,10 @@ int main(int argc, char **argv)
 		case 't':
 			what = option;
 			break;
+		case 'r':
+			random = optarg;
+			what = option;
+			break;
 		default:
 			return misused();
 		}
@@ -332,6 +367,8 @@ int main(int argc, char **argv)
 		return 0;
 	case 't':
 		return selftest();
+	case 'r':
+		return run_stress(random);
 	default:
 		return run_path(argv[optind]);
 	}
