@@ -50,8 +50,15 @@ def test_httu_is_told(start: MachineMaker, httu: str, field: int) -> None:
     assert idr[IDR0 // 4] == STOCK[0] | field << 6
 
 
+def test_httu_is_there_for_each_granule(start: MachineMaker) -> None:
+    """No granule can be asked for that hardware would not update: IDR5.GRAN4K, GRAN16K, GRAN64K are always 1."""
+    for httu in ("none", "access", "dirty"):
+        assert registers(start, {"httu": httu})[IDR5 // 4] >> 4 & 7 == 0b111
+
+
 @pytest.mark.parametrize(("bits", "field"), [(32, 0), (36, 1), (40, 2), (42, 3), (44, 4), (48, 5), (52, 6)])
 def test_output_address_size_is_told(start: MachineMaker, bits: int, field: int) -> None:
+    """Also one below the CPU's, 44 here: such a machine can be, and Linux has to refuse SVA on it."""
     idr = registers(start, {"oas": bits})
     assert idr[IDR5 // 4] & 7 == field
 
