@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from .iotlb import tags
 from .ops import StreamTable
 from .records import Record, Type
+from .stage2 import Stage2, decode
 from .walk import Memory, Range, Rules, field
 
 HTTU = {"none": 0, "access": 1, "dirty": 2}
@@ -48,6 +50,8 @@ class Context:
     stall: bool
     record: bool
     tbi: tuple[bool, bool]
+    vmid: int = 0
+    stage2: Stage2 | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,26 +64,36 @@ class Abort:
     """Terminated without a record."""
 
 
-Found = Context | Bypass | Abort
+Found = Context | Bypass | Abort | Stage2
+Via = Callable[[Stage2, int], int]
+"""Stage 2, which a CD's address goes through."""
 
 
-def find(model: Model, memory: Memory, streams: StreamTable, sid: int, ssid: int | None) -> Found | Record:
-    """The configuration that an access gets, or the record of why it gets none."""
+def find(
+    model: Model, memory: Memory, streams: StreamTable, sid: int, ssid: int | None, via: Via
+) -> Found | Record:
+    """The configuration that an access gets, or the record of why it gets none; or Stage2Fault."""
     ste = _ste(model, memory, streams, sid, ssid)
     if isinstance(ste, Record):
         return ste
     config = field(ste[0], 3, 1)
     if not config & 4:
         return Abort()
+    stage2 = None
     if config & 2:
-        raise NotImplementedError("stage 2")
+        stage2 = decode(ste, model.oas)
+        if not stage2 or (stage2.stall and not model.stall) or (model.forced and not stage2.stall):
+            return Record(Type.BAD_STE, sid, ssid)
     if config & 1:
         error = _illegal_stage1(model, ste)
         if error:
             return Record(Type.BAD_STE, sid, ssid)
     if not config & 1:
-        return Bypass() if ssid is None else Record(Type.BAD_SUBSTREAMID, sid, ssid)
-    return _stage1(model, memory, ste, sid, ssid)
+        return (stage2 or Bypass()) if ssid is None else Record(Type.BAD_SUBSTREAMID, sid, ssid)
+    found = _stage1(model, memory, ste, sid, ssid, (lambda ipa: via(stage2, ipa)) if stage2 else lambda ipa: ipa)
+    if isinstance(found, Bypass):
+        return stage2 or found
+    return replace(found, vmid=field(ste[2], 15, 0), stage2=stage2) if isinstance(found, Context) else found
 
 
 def _ste(
@@ -116,7 +130,7 @@ def _illegal_stage1(model: Model, ste: tuple[int, ...]) -> bool:
 
 
 def _stage1(
-    model: Model, memory: Memory, ste: tuple[int, ...], sid: int, ssid: int | None
+    model: Model, memory: Memory, ste: tuple[int, ...], sid: int, ssid: int | None, via: Callable[[int], int]
 ) -> Context | Bypass | Record:
     cdmax = field(ste[0], 63, 59) if model.ssidsize else 0
     dss = field(ste[1], 1, 0)
@@ -136,7 +150,7 @@ def _stage1(
     fmt = field(ste[0], 5, 4)
     if cdmax and fmt in LEAF_BITS:
         bits = LEAF_BITS[fmt]
-        upper = where + 8 * (index >> bits)
+        upper = via(where + 8 * (index >> bits))
         level1 = memory.word(upper)
         if level1 is None:
             return Record(Type.CD_FETCH, sid, ssid, addr=upper)
@@ -145,7 +159,7 @@ def _stage1(
             return Record(Type.BAD_SUBSTREAMID, sid, index)
         where = table
         index &= (1 << bits) - 1
-    where += 64 * index
+    where = via(where + 64 * index)
     words = tuple(memory.word(where + 8 * n) for n in range(8))
     if None in words:
         return Record(Type.CD_FETCH, sid, ssid, addr=where)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from random import Random
 
 from .. import layout
+from .nested import VMID, Tables
 from .ops import (
     Access,
     Case,
@@ -30,7 +31,7 @@ ENGINES = 8
 TG0 = {12: 0, 16: 1, 14: 2}
 TG1 = {14: 1, 12: 2, 16: 3}
 RANGE_TG = {12: 1, 14: 2, 16: 3}
-S1 = 5
+S1, S2, NESTED = 5, 6, 7
 TLBI_WHOLE = (0x10, 0x11, 0x28, 0x30)
 ON = Switch(smmuen=True, eventqen=True, gbpa_abort=False)
 
@@ -57,6 +58,11 @@ class Generator:
             self.smmu["contiguous"] = True
         if self.smmu["iotlb-size"] and chance(rng, 0.2):
             self.smmu["cache-faults"] = True
+        self.stage2 = Tables(rng) if int(self.smmu["oas"]) >= 40 and chance(rng, 0.3) else None
+        if self.stage2:
+            self.smmu["httu"] = "none"
+            self.smmu.pop("contiguous", None)
+            self.smmu.pop("cache-faults", None)
         self.slots = tuple(rng.sample((2, 3, 4, 9, 17), rng.choice((1, 2, 2, 3))))
         allocator = Allocator()
         self.spaces = [
@@ -97,6 +103,8 @@ class Generator:
         for pair in self.spaces:
             for half in pair:
                 ops += half.setup()
+        if self.stage2:
+            ops += self.stage2.setup()
         if self.split:
             ops += self.two_level_streams()
         if self.fmt in (1, 2) and self.cdmax:
@@ -141,7 +149,11 @@ class Generator:
             pointer = layout.UNMAPPED if chance(rng, 0.03) else pointer
         dss = rng.choice((0, 1, 2, 2, 2, 3))
         at = self.ste_at(sid)
-        words = [valid | config << 1 | self.fmt << 4 | pointer | (cdmax & 31) << 59, dss | s1stalld << 27]
+        upper = [0, 0]
+        if self.stage2 and config in (S1, 4):
+            config = rng.choice((config, NESTED, NESTED, S2 if chance(rng, 0.2) else NESTED))
+            upper = list(self.stage2.words()) if config != S1 else upper
+        words = [valid | config << 1 | self.fmt << 4 | pointer | (cdmax & 31) << 59, dss | s1stalld << 27, *upper]
         return [Poke(at + 8 * n, word) for n, word in enumerate(words)]
 
     def cd_at(self, ssid: int) -> int:
@@ -276,6 +288,10 @@ class Generator:
         """Change a descriptor; more often than not, tell the SMMU."""
         rng = self.rng
         half, slot, asid = rng.choice(self.addressed)
+        if self.stage2 and chance(rng, 0.3):
+            if chance(rng, 0.1):
+                return self.stage2.lose_tables([self.access() for _ in range(4)])
+            return self.stage2.remap()
         if self.smmu.get("contiguous") and chance(rng, 0.25):
             return [*half.run(slot), *([Command(0x11 | asid << 48)] if chance(rng, 0.95) else [])]
         if chance(rng, 0.85):
@@ -285,7 +301,8 @@ class Generator:
         if level == LAST_LEVEL:
             return []
         ops: list[Op] = [Poke(slot.where[level], half.upper_descriptor(slot, level))]
-        return [*ops, Command(0x11 | asid << 48)] if chance(rng, 0.95) else ops
+        told_asid = [Command(0x11 | vmid << 32 | asid << 48) for vmid in ((0, VMID) if self.stage2 else (0,))]
+        return [*ops, *told_asid] if chance(rng, 0.95) else ops
 
     def resume(self) -> Resume:
         rng = self.rng
@@ -301,12 +318,12 @@ class Generator:
         half, slot, asid = rng.choice(self.addressed)
         if chance(rng, 0.8):
             return self.tlbi_va(half, slot, asid)
-        vmid = 1 if chance(rng, 0.1) else 0
+        vmid = 1 if chance(rng, 0.1) else self.vmid()
         return Command(rng.choice(TLBI_WHOLE) | vmid << 32 | asid << 48)
 
     def tlbi_va(self, half: Space, slot: Slot, asid: int) -> Command:
         rng = self.rng
-        vmid = 1 if chance(rng, 0.03) else 0
+        vmid = 1 if chance(rng, 0.03) else self.vmid()
         asid = rng.choice(self.asids) if chance(rng, 0.05) else asid
         low = rng.choice((0x12, 0x12, 0x13)) | vmid << 32 | asid << 48
         high = slot.va
@@ -321,6 +338,9 @@ class Generator:
             high |= tg << 10 | ttl << 8
         high |= chance(rng, 0.5)
         return Command(low, high)
+
+    def vmid(self) -> int:
+        return self.rng.choice((0, VMID, VMID)) if self.stage2 else 0
 
     def cfgi(self) -> Command:
         rng = self.rng

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 
+from .stage2 import TAG
 from .walk import LAST_LEVEL, Entry, Range, field
 
 FLUSHED_WHOLE = 256
@@ -51,8 +52,17 @@ class Iotlb:
         self.entries: dict[Key, Entry] = {}
         self._stats = stats
 
-    def peek(self, vmid: int, tag: tuple[int, int], half: Range, va: int) -> Entry | None:
-        """What is cached for an address; Unpredictable if entries contradict each other."""
+    def peek(
+        self, vmid: int, tag: tuple[int, ...], half: Range, va: int, stage2: Range | None = None
+    ) -> Entry | None:
+        """What is cached for an address, of stage 1's size or else of ``stage2``'s.
+
+        Unpredictable if entries contradict each other.
+        """
+        found = self._peek(vmid, tag, half, va)
+        return found if found or not stage2 else self._peek(vmid, tag, stage2, va)
+
+    def _peek(self, vmid: int, tag: tuple[int, ...], half: Range, va: int) -> Entry | None:
         found = None
         for level, asid, run in product(range(LAST_LEVEL + 1), tag, (False, True)):
             page = va >> (half.run_shift(level) if run else half.shift(level))
@@ -62,23 +72,26 @@ class Iotlb:
             found = entry or found
         return found
 
-    def holds(self, vmid: int, tag: tuple[int, int], va: int) -> bool:
+    def holds(self, vmid: int, tag: tuple[int, ...], va: int) -> bool:
         """Whether any entry, of whatever granule, is for an address."""
         return any(
             key.vmid == vmid and key.asid in tag and key.page == va >> entry.shift
             for key, entry in self.entries.items()
         )
 
-    def lookup(self, vmid: int, tag: tuple[int, int], half: Range, va: int) -> Entry | None:
-        entry = self.peek(vmid, tag, half, va) if self.size else None
+    def lookup(
+        self, vmid: int, tag: tuple[int, ...], half: Range, va: int, stage2: Range | None = None
+    ) -> Entry | None:
+        entry = self.peek(vmid, tag, half, va, stage2) if self.size else None
         self._stats["iotlb-hits" if entry else "iotlb-misses"] += 1
         return entry
 
-    def insert(self, vmid: int, tag: tuple[int, int], half: Range, va: int, entry: Entry) -> None:
+    def insert(self, vmid: int, tag: tuple[int, ...], half: Range, va: int, entry: Entry) -> None:
         self._stats["iotlb-inserts"] += 1
         if not self.size:
             return
-        key = Key(vmid, tag[entry.is_global], half.granule, entry.level, va >> entry.shift, entry.run)
+        granule = entry.granule or half.granule
+        key = Key(vmid, tag[entry.is_global], granule, entry.level, va >> entry.shift, entry.run)
         self.entries.pop(key, None)
         if len(self.entries) >= self.size:
             if self.size == FLUSHED_WHOLE:
@@ -95,14 +108,15 @@ class Iotlb:
 
     # Commands
 
-    def all_of_vmid(self, vmid: int) -> None:
-        self.drop(lambda key, entry: key.vmid == vmid)
+    def all_of_vmid(self, vmid: int, *, stage2: bool) -> None:
+        """``stage2``: what that alone translates, too."""
+        self.drop(lambda key, entry: key.vmid == vmid and (stage2 or key.asid not in TAG))
 
     def asid(self, vmid: int, asid: int) -> None:
         self.drop(lambda key, entry: (key.vmid, key.asid) == (vmid, asid))
 
-    def address(self, low: int, high: int, *, any_asid: bool) -> bool:
-        """CMD_TLBI_NH_VA and CMD_TLBI_NH_VAA, with and without a range; False: Reserved (4.4.1.1)."""
+    def address(self, low: int, high: int, *, any_asid: bool = False, stage2: bool = False) -> bool:
+        """CMD_TLBI_NH_VA, NH_VAA and S2_IPA, with and without a range; False: Reserved (4.4.1.1)."""
         vmid, asid = field(low, 47, 32), field(low, 63, 48)
         num, scale, tg, ttl = field(low, 16, 12), field(low, 24, 20), field(high, 11, 10), field(high, 9, 8)
         first = last = high & ~0xFFF
@@ -117,14 +131,16 @@ class Iotlb:
                 return True  # UNPREDICTABLE: here, nothing goes
 
         def doomed(key: Key, entry: Entry) -> bool:
-            start = key.page << entry.shift
+            page, level, shift = entry.s1 or (key.granule, entry.level, entry.shift)
+            start = (key.page << entry.shift) & -(1 << shift)
+            of_asid = key.asid == asid or (key.asid < 0 and key.asid not in TAG)
             return (
                 key.vmid == vmid
-                and (any_asid or key.asid == asid or key.asid < 0)
-                and granule in (0, key.granule)
-                and ttl in (0, entry.level)
+                and (key.asid in TAG if stage2 else any_asid or of_asid)
+                and granule in (0, page)
+                and ttl in (0, level)
                 and start <= last
-                and first < start + (1 << entry.shift)
+                and first < start + (1 << shift)
             )
 
         self.drop(doomed)

@@ -50,12 +50,13 @@ class Record:
     cls: int = 0
     addr: int = 0
     addr2: int = 0
+    s2: bool = False
 
     def words(self) -> tuple[int, int, int, int]:
         """The four 64-bit words, with a STAG of 0."""
         ssv = self.ssid is not None and self.type not in (Type.BAD_SUBSTREAMID, Type.STREAM_DISABLED)
         first = self.type | ssv << 11 | (self.ssid or 0) << 12 | self.sid << 32
-        second = self.stall << 31 | self.rnw << 35 | self.cls << 40
+        second = self.stall << 31 | self.rnw << 35 | self.s2 << 39 | self.cls << 40
         return first, second, self.addr, self.addr2
 
 

@@ -7,17 +7,15 @@ architecture leaves the result open.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 
-from .. import layout
-from . import config, records
-from .config import Abort, Bypass, Context, Found
-from .iotlb import Iotlb, Unpredictable
+from .config import Bypass
+from .iotlb import Unpredictable
 from .ops import Access, Case, Command, Fill, GiveUp, Kind, Op, Poke, Probe, Resume, StallTerm, StreamTable, Switch
-from .parts import BUSY, DONE, ERROR, Ram, Running, Stall
-from .records import COUNTERS, Record
-from .walk import Entry, Fault, Range, WalkFault, field, walk
+from .parts import BUSY, DONE, ERROR, Running, Stall
+from .stage2 import Stage2
+from .translation import Translation
+from .walk import field
 
 CHUNK = 4096
 """An access of the device does not cross this."""
@@ -25,35 +23,13 @@ WRAP = 1 << 64
 CERROR_ILL = 1
 
 
-class Reference:
+class Reference(Translation):
     """See the module."""
 
     def __init__(self, case: Case) -> None:
-        props = case.smmu
-        self.model = config.Model(
-            int(props.get("ssidsize", 0)),
-            bool(props.get("stall", False)),
-            int(props.get("oas", 44)),
-            config.HTTU[str(props.get("httu", "none"))],
-            props.get("stall") == "force",
-            bool(props.get("contiguous", False)),
-        )
-        self.stats: Counter[str] = Counter()
-        self.perhaps_misses = 0
-        """Whether a lookup is counted for an address in neither half, where one is disabled, is nowhere said."""
-        self.accesses = 0
-        """That were presented to the SMMU, retries included."""
-        self.ram = Ram()
-        self.iotlb = Iotlb(int(props.get("iotlb-size", 256)), self.stats)
-        self.records: list[Record] = []
+        super().__init__(case)
         self.stalls: list[Stall] = []
         self.running: dict[tuple[int, int], Running] = {}
-        self._caches_faults = bool(props.get("cache-faults", False))
-        self._sids = [8 * slot for slot in case.slots]
-        self._switch = Switch(smmuen=True, eventqen=True, gbpa_abort=False)
-        self._streams = StreamTable(layout.STREAM_TABLE, 8, 0)
-        self._stalled_record: int | None = None
-        self._configs: dict[tuple[int, int | None], Found] = {}
         self._does: dict[type, Callable[..., object]] = {
             Poke: self._poke,
             Fill: self._fill,
@@ -101,6 +77,8 @@ class Reference:
         if running and running.status == BUSY:
             return False
         found = self._lookup(self._sids[op.device], op.ssid) if self._switch.smmuen else Bypass()
+        if isinstance(found, Stage2):
+            return not op.va + 3 * CHUNK >> self.model.oas
         return not isinstance(found, Bypass) or not self.ram.elsewhere(op.va)
 
     def _access(self, op: Access) -> Running:
@@ -151,119 +129,6 @@ class Reference:
         running = self.running.get((op.device, op.engine))
         if running and running.status == BUSY:
             self._end(lambda stall: stall.engine == (op.device, op.engine), "stall-cancel")
-
-    # Translation
-
-    def _translate(self, op: Access, va: int) -> int | None:
-        """The physical address; -1: aborted; None: stalled, with ``_stalled_record``."""
-        self.accesses += 1
-        if not self._switch.smmuen:
-            return -1 if self._switch.gbpa_abort else va
-        sid, write = self._sids[op.device], op.kind != Kind.READ
-        found = self._configuration(sid, op.ssid)
-        if isinstance(found, Record):
-            self._record(found)
-            return -1
-        if isinstance(found, Bypass):
-            return va
-        if isinstance(found, Abort):
-            return -1
-        result = self._stage1(found, va, write)
-        if isinstance(result, Entry):
-            return result.pa | va & (1 << result.shift) - 1
-        stalls = found.stall and result.fault != Fault.WALK_EABT
-        record = records.fault(result.fault, sid, op.ssid, va, write, stalls, result.fetch)
-        if stalls:
-            self.stats["stalls"] += 1
-            self._stalled_record = self._record(record)
-            return None
-        if found.record or result.fault == Fault.WALK_EABT:
-            self._record(record)
-        return -1
-
-    def _configuration(self, sid: int, ssid: int | None) -> Found | Record:
-        """Cached for each stream and substream; what was refused is not."""
-        found = self._lookup(sid, ssid)
-        if not isinstance(found, Record):
-            self._configs[sid, ssid] = found
-        return found
-
-    def _lookup(self, sid: int, ssid: int | None) -> Found | Record:
-        cached = self._configs.get((sid, ssid))
-        return cached or config.find(self.model, self.ram, self._streams, sid, ssid)
-
-    def _half(self, context: Context, va: int) -> Range | None:
-        """Which of the two ranges an address is in (D8.2.4)."""
-        upper = va >> 55 & 1
-        half = context.halves[upper]
-        if half.epd:
-            return half
-        top = 55 if context.tbi[upper] else 63
-        extension = field(va, top, half.bits)
-        return half if extension == (upper and (1 << top - half.bits + 1) - 1) else None
-
-    @staticmethod
-    def _untagged(context: Context, va: int) -> int:
-        """Without the top byte, where that is ignored (D8.8)."""
-        upper = va >> 55 & 1
-        return va & (1 << 56) - 1 | 0xFF * upper << 56 if context.tbi[upper] else va
-
-    def _stage1(self, context: Context, va: int, write: bool) -> Entry | WalkFault:
-        va = self._untagged(context, va)
-        half = self._half(context, va)
-        if half is None:
-            self.perhaps_misses += any(each.epd for each in context.halves)
-            return WalkFault(Fault.TRANSLATION)
-        if half.epd:  # 5.4: no walk
-            if self.iotlb.holds(0, context.tag, va):
-                raise Unpredictable("walks are disabled, TxSZ and TGx mean nothing, and an entry is there")
-            self.stats["iotlb-misses"] += 1
-            return WalkFault(Fault.TRANSLATION)
-        entry = self.iotlb.lookup(0, context.tag, half, va)
-        if entry and write and entry.clean:  # 3.13.3: the table decides
-            if not context.rules.hd:
-                raise Unpredictable("a clean entry, and no hardware update of the dirty state")
-        elif entry and not (entry.write if write else entry.read):
-            self.stats["iotlb-hit-perm-faults"] += 1
-            return WalkFault(Fault.PERMISSION)
-        elif entry:
-            return entry
-        result = walk(self.ram, half, va, context.output_bits, context.rules, write)
-        if isinstance(result, Entry):
-            self.iotlb.insert(0, context.tag, half, va, result)
-            for flag in result.updates:
-                self.stats[flag] += 1
-        elif self._caches_faults and result.entry:
-            self.iotlb.insert(0, context.tag, half, va, result.entry)
-        return result
-
-    def _record(self, record: Record) -> int | None:
-        """Write a record; its number, None if the queue is not writable."""
-        if not self._switch.eventqen:
-            self.stats["stalls-unrecorded" if record.stall else "events-lost"] += 1
-            return None
-        self.stats["events"] += 1
-        self.stats[COUNTERS[record.type]] += 1  # type: ignore[index]
-        self.records.append(record)
-        return len(self.records) - 1
-
-    def _probe(self, op: Probe) -> tuple[bool, bool, bool, int, int]:
-        """Cached, readable, writable, level, granule."""
-        nothing = False, False, False, 0, 0
-        if not self._switch.smmuen:
-            return nothing
-        sid = self._sids[op.device]
-        found = self._lookup(sid, op.ssid)
-        half = self._half(found, op.va) if isinstance(found, Context) else None
-        if half is None or not isinstance(found, Context):
-            return nothing
-        va = self._untagged(found, op.va)
-        if half.epd:
-            if self.iotlb.holds(0, found.tag, va):
-                raise Unpredictable("see there")
-            return nothing
-        entry = self.iotlb.peek(0, found.tag, half, va)
-        return (True, entry.read, entry.write, entry.level, half.granule) if entry else nothing
 
     # Stalls
 
@@ -332,18 +197,18 @@ class Reference:
                 self._forget(lambda at: at[0] == sid)
             case 0x10:
                 counter = "cmd-tlbi-nh-all"
-                self.iotlb.all_of_vmid(vmid)
+                self.iotlb.all_of_vmid(vmid, stage2=False)
             case 0x11:
                 counter = "cmd-tlbi-nh-asid"
                 self.iotlb.asid(vmid, field(low, 63, 48))
-            case 0x12 | 0x13 as code:
-                counter = "cmd-tlbi-nh-va" if code == 0x12 else "cmd-tlbi-nh-vaa"
-                if not self.iotlb.address(low, high, any_asid=code == 0x13):
+            case 0x12 | 0x13 | 0x2A as code:
+                counter = {0x12: "cmd-tlbi-nh-va", 0x13: "cmd-tlbi-nh-vaa", 0x2A: "cmd-tlbi-s2-ipa"}[code]
+                if not self.iotlb.address(low, high, any_asid=code == 0x13, stage2=code == 0x2A):
                     self.stats["cmd-sync"] += 1  # which the driver puts in its place
                     return CERROR_ILL
             case 0x28:
                 counter = "cmd-tlbi-s12-vmall"
-                self.iotlb.all_of_vmid(vmid)
+                self.iotlb.all_of_vmid(vmid, stage2=True)
             case 0x30:
                 counter = "cmd-tlbi-nsnh-all"
                 self.iotlb.drop(lambda key, entry: True)

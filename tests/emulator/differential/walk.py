@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Protocol
@@ -80,7 +81,15 @@ class Entry:
     run: bool = False
     """It is of a whole contiguous run."""
     read: bool = True
-    """No, of a cached fault alone."""
+    """No, of a cached fault alone, and of stage 2."""
+    granule: int = 0
+    """Of the key, if it is not that of stage 1."""
+    s1: tuple[int, int, int] | None = None
+    """Granule, level and shift of stage 1's page, if stage 2's is smaller."""
+    s2_read: bool = True
+    s2_write: bool = True
+    ipa: int = 0
+    """Of the first byte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +122,19 @@ def upper_bits(descriptor: int, half: Range, output_bits: int) -> int:
     return field(descriptor, 15, 12) << 48 if half.granule == 16 and output_bits == 52 else 0
 
 
-def walk(memory: Memory, half: Range, va: int, output_bits: int, rules: Rules, write: bool) -> Entry | WalkFault:
-    """Walk for an unprivileged access. Priority of faults as in D8.15.3: the first level that has one decides."""
+def walk(
+    memory: Memory,
+    half: Range,
+    va: int,
+    output_bits: int,
+    rules: Rules,
+    write: bool,
+    via: Callable[[int], int] = lambda address: address,
+) -> Entry | WalkFault:
+    """Walk for an unprivileged access. Priority of faults as in D8.15.3: the first level that has one decides.
+
+    ``via``: stage 2, which a descriptor's address goes through.
+    """
     level = half.start_level
     top = half.shift(level)
     size = 8 << half.bits - top
@@ -125,7 +145,7 @@ def walk(memory: Memory, half: Range, va: int, output_bits: int, rules: Rules, w
     while True:
         shift = half.shift(level)
         width = half.bits - shift if level == half.start_level else half.granule - STRIDE_BITS
-        where = table + 8 * (va >> shift & (1 << width) - 1)
+        where = via(table + 8 * (va >> shift & (1 << width) - 1))
         descriptor = memory.word(where)
         if descriptor is None:
             return WalkFault(Fault.WALK_EABT, where)
