@@ -225,7 +225,7 @@ def test_a_patched_build_without_end_is_the_patchs_fault(shop: Shop) -> None:
         shop.build(
             recipe("while :; do sleep 1; done", when="modules: Image"), sandbox=Sandbox(limits=Limits(seconds=2))
         )
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 60
     assert not list(shop.cache.root.glob("kernels/.tmp-*"))
 
 
@@ -252,7 +252,7 @@ def test_a_flood_of_errors_is_read_in_time() -> None:
 
     began = time.monotonic()
     compile_log.errors(["In function error: x"] * 200_000)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def raw(name: str, text: str = "x\n", mode: str = "100644") -> str:

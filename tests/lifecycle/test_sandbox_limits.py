@@ -34,7 +34,7 @@ def test_a_build_without_end_is_ended(tmp_path: Path) -> None:
     began = time.monotonic()
     says = stopped("while :; do :; done", tmp_path, replace(SMALL, seconds=0.5))
     assert "not done after 0.5 s, and was stopped (FAULTLOOP_LIMITS=hours=... allows more)" in says
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
 
 
 def test_one_large_file(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_forking_without_end(tmp_path: Path) -> None:
     began = time.monotonic()
     says = stopped(BOMB, tmp_path)
     assert re.search(r"started (more than 60|75) processes, and was stopped \(FAULTLOOP_LIMITS=processes=", says)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
 
 
 def test_forking_without_end_is_bounded_by_the_kernel(tmp_path: Path) -> None:
