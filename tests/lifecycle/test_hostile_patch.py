@@ -114,6 +114,8 @@ def test_a_link_in_place_of_a_product_brings_no_file_of_the_users(shop: Shop, se
     for name in (".config", "System.map", "arch/arm64/boot/Image", "include/config/kernel.release"):
         said = hostile(shop, f"ln -sf {secret} $(O)/{name}".replace("$(O)", "/build/out"), when="last")
         assert f"{name}: not made by the build, or not a file" in said, said
+    (secret.parent / "boot").mkdir()
+    (secret.parent / "boot" / "Image").write_text(secret.read_text())
     said = hostile(
         shop, f"mv /build/out/arch/arm64 /build/out/x; ln -s {secret.parent} /build/out/arch/arm64", when="last"
     )
