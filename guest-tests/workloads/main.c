@@ -15,6 +15,7 @@
 #include "paths.h"
 #include "proof.h"
 #include "selftest.h"
+#include "sites.h"
 #include "stress.h"
 #include "trace.h"
 #include "upgrade.h"
@@ -111,7 +112,8 @@ static const char usage[] =
 	"  --list                   names of the paths\n"
 	"  --prepare                only set the kernel probes, once after boot\n"
 	"  --stress SEED:N:LIST     N random operations, or of those the listed ones (0,3,17)\n"
-	"  --selftest               test the driver, no path of the kernel\n";
+	"  --selftest               test the driver, no path of the kernel\n"
+	"  --sites SITE...          probe places of the kernel's code, see sites.h\n";
 
 /* In the kernel log, so that what the kernel says can be charged to a path. */
 static void note(const char *what, const char *name)
@@ -326,6 +328,7 @@ int main(int argc, char **argv)
 		{ "prepare", no_argument, NULL, 'p' },
 		{ "selftest", no_argument, NULL, 't' },
 		{ "stress", required_argument, NULL, 'r' },
+		{ "sites", no_argument, NULL, 'k' },
 		{ }
 	};
 	const char *random = NULL;
@@ -345,6 +348,7 @@ int main(int argc, char **argv)
 		case 'l':
 		case 'p':
 		case 't':
+		case 'k':
 			what = option;
 			break;
 		case 'r':
@@ -355,6 +359,8 @@ int main(int argc, char **argv)
 			return misused();
 		}
 	}
+	if (what == 'k')
+		return sites_set(argv + optind, argc - optind);
 	if (optind != argc - !what)
 		return misused();
 	switch (what) {

@@ -6,6 +6,7 @@
 #include "area.h"
 #include "ktap.h"
 #include "proof.h"
+#include "sites.h"
 #include "trace.h"
 
 #define ADDRESS_MASK	0x0000fffffffff000ULL	/* 48-bit output addresses */
@@ -246,4 +247,5 @@ void tell_views(const struct view *before, const struct view *after)
 	ktap_fact("pfn_after", "%#llx", (unsigned long long)pte_pfn(&after->pte));
 	ktap_fact("iotlb_before", "%s", entry_text(before->iotlb));
 	ktap_fact("iotlb_after", "%s", entry_text(after->iotlb));
+	sites_tell(pte_pfn(&before->pte), pte_pfn(&after->pte));
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "ktap.h"
+#include "sites.h"
 #include "trace.h"
 
 #define TRACEFS		"/sys/kernel/tracing"
@@ -17,9 +18,6 @@
 #define EVENTS		TRACEFS "/events/" GROUP
 #define STATE		"/run/faultloop-probes"
 #define LOCK_SECONDS	60
-
-/* Workers of the I/O page fault queue and of writeback, who merges pages, and the workloads. */
-#define FILTER		"comm ~ \"kworker*\" || comm ~ \"jbd2*\" || comm == \"ksmd\" || comm == \"workloads\""
 
 #define MARK_OPEN	"faultloop window opens"
 #define MARK_CLOSE	"faultloop window closes"
@@ -113,14 +111,22 @@ static bool write_file(const char *path, int flags, const char *text)
 	return ok;
 }
 
-static bool set_symbol(const struct probe *probe, const char *symbol,
-		       const char *suffix)
+bool trace_set(const char *name, const char *where)
 {
 	char line[256];
 
-	snprintf(line, sizeof(line), "p:" GROUP "/%s %s%s%s", probe->name,
-		 symbol, suffix, probe->arguments ?: "");
+	snprintf(line, sizeof(line), "p:" GROUP "/%s %s", name, where);
 	return write_file(TRACEFS "/kprobe_events", O_APPEND, line);
+}
+
+static bool set_symbol(const struct probe *probe, const char *symbol,
+		       const char *suffix)
+{
+	char where[192];
+
+	snprintf(where, sizeof(where), "%s%s%s", symbol, suffix,
+		 probe->arguments ?: "");
+	return trace_set(probe->name, where);
 }
 
 /*
@@ -152,14 +158,14 @@ static bool set_probe(struct probe *probe)
 	return false;
 }
 
-static bool enable_probe(const struct probe *probe)
+bool trace_enable(const char *name, const char *filter)
 {
 	char path[128];
 
-	snprintf(path, sizeof(path), EVENTS "/%s/filter", probe->name);
-	if (!write_file(path, 0, FILTER))
+	snprintf(path, sizeof(path), EVENTS "/%s/filter", name);
+	if (!write_file(path, 0, filter))
 		return false;
-	snprintf(path, sizeof(path), EVENTS "/%s/enable", probe->name);
+	snprintf(path, sizeof(path), EVENTS "/%s/enable", name);
 	return write_file(path, 0, "1");
 }
 
@@ -173,7 +179,7 @@ static void set_probes(int state)
 		struct probe *probe = &probes[i];
 
 		if (set_probe(probe)) {
-			if (!enable_probe(probe))
+			if (!trace_enable(probe->name, TRACE_FILTER))
 				die_errno(EVENTS "/%s", probe->name);
 		} else if (!probe->notrace) {
 			continue;
@@ -318,7 +324,9 @@ static void count_line(const char *line, uint64_t start, uint64_t end)
 			probes[i].hits++;
 		else
 			probes[i].elsewhere++;
+		return;
 	}
+	sites_count(name, start, end);
 }
 
 void trace_count(const void *start, size_t size)

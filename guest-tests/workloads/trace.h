@@ -10,7 +10,11 @@
 #ifndef TRACE_H
 #define TRACE_H
 
+#include <stdbool.h>
 #include <stddef.h>
+
+/* Workers of the I/O page fault queue and of writeback, who merges pages, and the workloads. */
+#define TRACE_FILTER	"comm ~ \"kworker*\" || comm ~ \"jbd2*\" || comm == \"ksmd\" || comm == \"workloads\""
 
 /* Instead of a count: */
 #define TRACE_INLINED	(-1)	/* the kernel has no function of that name */
@@ -18,6 +22,10 @@
 
 /* Set the probes, unless that has been done; no other workload runs from here on. */
 void trace_prepare(void);
+
+/* A kprobe of that name at a place as kprobe_events takes it; both say why not in errno. */
+bool trace_set(const char *name, const char *where);
+bool trace_enable(const char *name, const char *filter);
 
 /* Forget all events so far; begin and end of what is counted. */
 void trace_open(void);

@@ -12,7 +12,7 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -63,6 +63,17 @@ class RunFolder:
             link.unlink(missing_ok=True)
             link.symlink_to(self._name)
             link.replace(self._root / "latest")
+        except OSError as error:
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise InfrastructureError(f"{self._root}: results cannot be written: {error}") from error
+        return final
+
+    def keep_files(self, write: Callable[[Path], None]) -> Path:
+        """The same for a job that is no `Run`: ``write`` writes its reports. ``latest`` is left as it is."""
+        final = self._root / self._name
+        try:
+            write(self.path)
+            self.path.rename(final)
         except OSError as error:
             shutil.rmtree(self.path, ignore_errors=True)
             raise InfrastructureError(f"{self._root}: results cannot be written: {error}") from error

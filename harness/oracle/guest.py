@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from harness.model import GuestRecord, Outcome, PathResult, RawGuest, Splat, WorkloadRun
+from harness.model import GuestRecord, Outcome, PathResult, Splat
 from harness.oracle import counters, ktap, splat
+from harness.recorded import RawGuest, WorkloadRun
 
 _MARK = re.compile(r"faultloop: (begin|end) ([a-z0-9-]+)")
 

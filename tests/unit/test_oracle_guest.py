@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.model import Outcome, RawGuest, WorkloadRun
+from harness.model import Outcome
 from harness.oracle import guest
+from harness.recorded import RawGuest, WorkloadRun
 
 PASSING = """\
 KTAP version 1

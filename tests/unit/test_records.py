@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from harness.jobs.guests import keepable
-from harness.model import RawGuest, WorkloadRun
+from harness.recorded import RawGuest, WorkloadRun
 
 
 def raw(end: str, failure: str = "") -> RawGuest:
