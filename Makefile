@@ -2,7 +2,7 @@
 # Every target sets up what it needs; `faultloop` itself gives the exit statuses of README.md, make only 0 or 2.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test-patch run stress compare reply catalogue shell doctor workloads check test test-unit test-emulator test-vm test-long bench format differential mutants fuzz
+.PHONY: help setup test-patch run sweep coverage stress compare reply catalogue shell doctor workloads check test test-unit test-emulator test-vm test-long bench format differential mutants fuzz
 
 FAULTLOOP := ./faultloop
 
@@ -22,6 +22,8 @@ help:
 	@echo '                PATCH: file, folder, mbox, saved thread, Message-ID, link, git:RANGE [TREE=...]; VERSION=2'
 	@echo '                SANDBOX=off: without bubblewrap, for patches that you trust (docs/sandbox.md)'
 	@echo 'make run        [KERNEL=6.1|6.12|newest|path]                       is my kernel affected?'
+	@echo 'make sweep      [KERNELS=6.1,6.12,7.3] [SETUPS=...] [WORKLOADS=...]  workloads x kernels x setups, as one matrix'
+	@echo 'make coverage   [KERNEL=...] [PATCH=file]                           which functions that raise an entry do the workloads run?'
 	@echo 'make shell      [KERNEL=...] [PATCH=file]                           log in to a guest with the device'
 	@echo 'make stress     [KERNEL=...] [SEED=...] [OPERATIONS=400]            random operations; what fails is shrunk'
 	@echo 'make compare    PATCHES="a b c" [BASE=...]                          several patches for the same thing, in one table'
@@ -43,6 +45,12 @@ test-patch:
 
 run:
 	@$(FAULTLOOP) run $(call option,KERNEL,--kernel) $(common)
+
+sweep:
+	@$(FAULTLOOP) sweep $(call option,KERNELS,--kernels) $(call option,SETUPS,--setups) $(common)
+
+coverage:
+	@$(FAULTLOOP) coverage $(call option,KERNEL,--kernel) $(call option,PATCH,--patch) $(common)
 
 shell:
 	@$(FAULTLOOP) shell $(call option,KERNEL,--kernel) $(call option,PATCH,--patch) $(call option,SETUP,--setup) \

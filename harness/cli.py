@@ -155,6 +155,52 @@ def run(
     _finish(*run_kernel(request, _workshop()), as_json=as_json)
 
 
+@app.command("sweep")
+def sweep(
+    kernels: Annotated[str, typer.Option(help="Kernels, as for --kernel, separated by commas.")] = "",
+    setups: Annotated[str, typer.Option(help="Setups or sets of setups.yaml, separated by commas.")] = "",
+    workloads: Workloads = "",
+    accel: Accel = "tcg",
+    fresh: Fresh = False,
+    as_json: Json = False,
+) -> None:
+    """Run workloads x kernels x setups and print the matrix. Status 0: clean, 1: not, 3: undecided."""
+    from harness.jobs.sweep import sweep as job
+    from harness.report import sweep as report
+
+    names = kernels.replace(",", " ").split()
+    found, status = job(_request("", setups, workloads, accel, fresh), _workshop(), names)
+    if as_json:
+        sys.stdout.write(report.dump(found, status))
+    else:
+        report.show(found, sys.stdout)
+    sys.stdout.flush()
+    raise typer.Exit(status)
+
+
+@app.command("coverage")
+def coverage(
+    kernel: KernelName = "",
+    patch: Annotated[list[str], typer.Option(help="Patch to build the kernel with.")] = [],  # noqa: B006
+    setup: Setups = "",
+    workloads: Workloads = "",
+    accel: Accel = "tcg",
+    fresh: Fresh = False,
+    as_json: Json = False,
+) -> None:
+    """Say which functions that raise a page-table entry the workloads ran. Status 0: all; 1: not all."""
+    from harness.jobs.coverage import coverage as job
+    from harness.report import coverage as report
+
+    found, status = job(_request(kernel, setup, workloads, accel, fresh, patches=patch), _workshop())
+    if as_json:
+        sys.stdout.write(report.dump(found, status))
+    else:
+        report.show(found, sys.stdout)
+    sys.stdout.flush()
+    raise typer.Exit(status)
+
+
 @app.command("shell")
 def shell(
     kernel: KernelName = "",

@@ -183,6 +183,14 @@ class Setup:
     hw_dirty: bool = False
     """The CPU sets dirty bits in hardware (FEAT_HAFDBS)."""
     accel: str = "tcg"
+    thp: str = "madvise"
+    """What ``transparent_hugepage/enabled`` says in the guest: ``always``, ``madvise`` or ``never``."""
+    contpte: bool = True
+    """The kernel maps large folios with the contiguous bit (CONFIG_ARM64_CONTPTE, from 6.9 on)."""
+    debug: bool = False
+    """A kernel with DEBUG_VM and page poisoning; lockdep and atomic-sleep are in every one."""
+    kasan: bool = False
+    """A kernel with KASAN."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,43 +280,6 @@ class GuestRecord:
     """It came up far enough to be asked for a workload."""
     logs: Path | None = None
     """Folder with console, QMP log, command line, KTAP."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkloadRun:
-    """What one workload printed and what the SMMU counted around it; not judged yet."""
-
-    path: str
-    ktap: str
-    status: int | None
-    """Exit status; None when the guest did not live to give it."""
-    before: dict[str, int]
-    """All counters of the SMMU before it, over QMP."""
-    after: dict[str, int]
-    seconds: float
-    stderr: str = ""
-    failure: str = ""
-    """Why there is no exit status: ``PANIC``, ``HANG``, ``STOPPED``, ``TIMEOUT``, ``CONTROL``; else empty."""
-    message: str = ""
-    """Of that failure, for the user."""
-
-
-@dataclass(frozen=True, slots=True)
-class RawGuest:
-    """One guest as recorded: input of the oracle. Kept as ``guest.json`` beside its console log."""
-
-    variant: str
-    setup: str
-    paths: tuple[str, ...]
-    """Workloads that this guest was asked to run, in order."""
-    runs: tuple[WorkloadRun, ...]
-    end: str
-    boot_seconds: float
-    seconds: float
-    message: str = ""
-    """Why it ended, when not by POWEROFF."""
-    recorded: str = ""
-    """When, UTC, ISO 8601."""
 
 
 class Change(StrEnum):

@@ -25,18 +25,19 @@ from harness.build.sandbox import Bind, CommandFailed, Sandbox
 from harness.build.variant_tree import SOURCE, Touched, mounts, write_touched
 from harness.errors import BuildError, InfrastructureError
 from harness.layout import Layout, project
-from harness.model import BuiltKernel, Kernel, Series
+from harness.model import BuiltKernel, Kernel, Series, Setup
 from harness.shown import one_line
 from harness.sources import patch_apply
 from harness.sources.archive import copy_tree
 
 
-def fragments(page_kib: int) -> tuple[str, ...]:
-    """Files of ``kconfigs/``, without suffix, in order, for a page size in KiB."""
-    return ("base", f"{page_kib}k", "sva", "lockdep")
+def fragments(setup: Setup) -> tuple[str, ...]:
+    """Files of ``kconfigs/``, without suffix, in order, for the kernel of a setup."""
+    more = [("debug", setup.debug), ("kasan", setup.kasan), ("no-contpte", not setup.contpte)]
+    return ("base", f"{setup.page_kib}k", "sva", "lockdep", *(name for name, wanted in more if wanted))
 
 
-DEFAULT_FRAGMENTS = fragments(4)
+DEFAULT_FRAGMENTS = fragments(Setup("default", ""))
 
 _RECIPE = 1
 """Part of every key: raise it when a change here makes old entries wrong."""

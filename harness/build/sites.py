@@ -9,19 +9,21 @@ it is checked: every function of such an object must lie in the kernel's ``Syste
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
-from harness.build import dwarf
+from harness.build import dwarf, products
 from harness.build.cache import Cache, digest
 from harness.build.sandbox import Bind, CommandFailed, Sandbox
 from harness.build.variant_tree import Touched, mounts
 from harness.coverage import How, Site, Sites, Upgrader
-from harness.errors import InfrastructureError
+from harness.errors import InfrastructureError, UserError
 from harness.model import BuiltKernel
 
 _RECIPE = 2
@@ -47,6 +49,8 @@ def find(
     on_output: OnOutput | None = None,
 ) -> Sites:
     """Sites of ``upgraders`` in ``built``; ``base`` is the unpatched kernel, whose object tree is whole."""
+    if not (built.confined and base.confined):
+        raise UserError("objects are compiled again at the sandbox's paths: coverage needs FAULTLOOP_SANDBOX=on")
     names = sorted({u.name for u in upgraders})
     files = sorted({u.file for u in upgraders if u.file.endswith(".c")})
     entry, whole = built.config.parent, base.config.parent
@@ -58,8 +62,7 @@ def find(
         _compile(built, folder, commands, sandbox, jobs, on_output or (lambda line: None))
         symbols = _symbols((entry / "System.map").read_text(encoding="utf-8"))
         found = [s for file in commands for s in _sites(folder, file, names, upgraders, symbols)]
-        for made in (folder / "objects").iterdir():
-            made.unlink()
+        shutil.rmtree(folder / "objects")
         document = {
             "sites": [asdict(site) for site in dict.fromkeys(found)],
             "not_built": [file for file in files if file not in commands],
@@ -77,9 +80,9 @@ def _command(out: Path, file: str) -> list[str] | None:
     """The compiler's command line for ``file``, as kbuild kept it; None when the kernel has no such object."""
     pure = PurePosixPath(file)
     kept = out / pure.parent / f".{pure.stem}.o.cmd"
-    if not kept.is_file():
+    if not os.path.lexists(kept):
         return None
-    _, _, line = kept.read_text(encoding="utf-8").partition(":=")
+    _, _, line = products.read_text(out, str(kept.relative_to(out))).partition(":=")
     words = shlex.split(line.partition("\n")[0].partition(";")[0])
     words = [word for word in words if not word.startswith("-Wp,-MMD")]
     words[words.index("-o") + 1] = f"{_OBJECTS}/{_object(file)}"
@@ -129,7 +132,10 @@ def _sites(
     symbols: Mapping[str, Sequence[int]],
 ) -> list[Site]:
     """Sites in one object, placed in the kernel."""
-    read = dwarf.read((folder / "objects" / _object(file)).read_bytes(), names)
+    made = folder / _object(file)
+    products.keep(folder / "objects", made.name, made)
+    read = dwarf.read(made.read_bytes(), names)
+    made.unlink()
     bases = _placed(file, read.symbols, symbols)
     found = []
     for place in read.places:

@@ -20,6 +20,7 @@ from pydantic import TypeAdapter
 
 from harness.build.cache import Cache
 from harness.errors import (
+    FaultloopError,
     GuestError,
     GuestHung,
     GuestPanicked,
@@ -33,20 +34,21 @@ from harness.model import (
     Emulator,
     GuestImage,
     GuestRecord,
-    RawGuest,
     Setup,
     Workload,
-    WorkloadRun,
 )
 from harness.oracle import guest as oracle
 from harness.oracle import setup as machine
 from harness.oracle import sva
+from harness.recorded import RawGuest, WorkloadRun
 from harness.vm import command
 from harness.vm.machine import Guest, GuestSpec
 
 RECORD_ROOM = "records"
 RECORD_RECIPE = "3"
 """Raised when what a record holds, or how a guest is driven, changes."""
+
+_THP = "/sys/kernel/mm/transparent_hugepage/enabled"
 
 MAX_BOOTS = 4
 """A guest that dies under a workload is booted anew for the rest, this often in all."""
@@ -62,6 +64,8 @@ class GuestJob:
     built: BuiltKernel
     setup: Setup
     workloads: tuple[Workload, ...]
+    sites: tuple[str, ...] = ()
+    """Places of the kernel's code to probe, as ``workloads --sites`` takes them."""
 
     @property
     def name(self) -> str:
@@ -83,21 +87,39 @@ class GuestRunner:
         self, jobs: Sequence[GuestJob], folder: Path, *, at_once: int, on_done: Callable[[str], None]
     ) -> list[GuestRecord]:
         """The record of each job, its logs under ``folder/<variant>/<setup>``; raises the first error."""
-        folders = [folder / job.name for job in jobs]
+        records = []
+        for found in self.run_each(jobs, folder, at_once=at_once, on_done=on_done):
+            if isinstance(found, FaultloopError):
+                raise found
+            records.append(found)
+        return records
+
+    def run_each(
+        self, jobs: Sequence[GuestJob], folder: Path, *, at_once: int, on_done: Callable[[str], None]
+    ) -> list[GuestRecord | FaultloopError]:
+        """The record of each job, or why there is none. A record is kept as soon as its guest has ended."""
         todo = []
-        for job, where in zip(jobs, folders, strict=True):
+        for job in jobs:
+            where = folder / job.name
             where.parent.mkdir(parents=True, exist_ok=True)
             if not self._recall(job, where):
                 todo.append((job, where))
-        errors = pool.run([self._task(job, where) for job, where in todo], at_once=at_once)
-        for error in errors:
-            if error is not None:
-                raise error
-        for job, where in todo:
-            self._remember(job, where)
-            self.ran += 1
-            on_done(job.name)
-        return [replace(load(where), logs=where) for where in folders]
+
+        def ended(number: int, error: FaultloopError | None) -> None:
+            job, where = todo[number]
+            if error is None:
+                self._remember(job, where)
+                self.ran += 1
+                on_done(job.name)
+
+        errors = pool.run([self._task(job, where) for job, where in todo], at_once=at_once, on_end=ended)
+        failed = {where: error for (_, where), error in zip(todo, errors, strict=True) if error is not None}
+        wheres = [folder / job.name for job in jobs]
+        return [failed.get(where) or replace(load(where), logs=where) for where in wheres]
+
+    def known(self, job: GuestJob) -> bool:
+        """Whether its record is in the cache, from an earlier run."""
+        return not self._fresh and self._cache.get(RECORD_ROOM, self._key(job)) is not None
 
     def _task(self, job: GuestJob, where: Path) -> Callable[[], None]:
         return lambda: record(job, self._emulator, self._image, where)
@@ -126,6 +148,7 @@ class GuestRunner:
             "guest": self._image.key,
             "setup": asdict(job.setup),
             "workloads": [w.path for w in job.workloads],
+            **({"sites": job.sites} if job.sites else {}),
         }
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
@@ -182,6 +205,8 @@ def _one_boot(
             boot_seconds = time.monotonic() - started
             _check_sva(guest, job, logs)
             _check_setup(guest, job.setup, logs)
+            if job.sites:
+                _probe_sites(guest, job.sites, logs)
             for path in paths:
                 run = _run_workload(guest, path, job.setup)
                 runs.append(run)
@@ -255,11 +280,21 @@ def _check_sva(guest: Guest, job: GuestJob, logs: Path) -> None:
     )
 
 
+def _probe_sites(guest: Guest, sites: Sequence[str], logs: Path) -> None:
+    """Set a kprobe at each; what the kernel refuses is kept in ``sites.log``."""
+    done = guest.run(["/faultloop/workloads", "--sites", *sites])
+    if done.status:
+        raise InfrastructureError("the guest could not set its probes", detail=done.stdout + done.stderr)
+    (logs / "sites.log").write_text(done.stdout, encoding="utf-8")
+
+
 def _check_setup(guest: Guest, setup: Setup, logs: Path) -> None:
     """InfrastructureError when QEMU or the guest shows another machine than was asked for."""
     wanted = command.smmu(setup)
     found = machine.outside(setup, wanted, guest.smmu(wanted), guest.cpu_type())
     found += machine.inside(setup, _console(logs))
+    if setup.thp != Setup("", "").thp:  # init's own choice needs no look: it costs a tenth of a second
+        found += machine.huge_pages(setup, guest.run(["cat", _THP]).stdout)
     if found:
         raise InfrastructureError(
             f"setup {setup.name}: the machine is not what was asked for: {found[0]}", detail="\n".join(found)

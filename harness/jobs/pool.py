@@ -20,14 +20,16 @@ from multiprocessing.process import BaseProcess
 from harness.errors import ExitStatus, FaultloopError, InfrastructureError
 
 Task = Callable[[], None]
+OnEnd = Callable[[int, FaultloopError | None], None]
 
 _STOP_SECONDS = 20.0
 """How long a task may take to clean up after SIGTERM before it is killed."""
 
 
-def run(tasks: Sequence[Task], *, at_once: int) -> list[FaultloopError | None]:
+def run(tasks: Sequence[Task], *, at_once: int, on_end: OnEnd | None = None) -> list[FaultloopError | None]:
     """Run the tasks, at most ``at_once`` together; the error of each, or None.
 
+    ``on_end`` is called as each ends, with its number and its error.
     An interruption ends all of them, waits for their clean-up and is raised again.
     """
     context = multiprocessing.get_context("fork")
@@ -47,6 +49,8 @@ def run(tasks: Sequence[Task], *, at_once: int) -> list[FaultloopError | None]:
                 assert isinstance(ready, Connection)
                 done, ended = running.pop(ready)
                 errors[done] = _harvest(ready, ended)
+                if on_end is not None:
+                    on_end(done, errors[done])
     finally:
         _stop([process for _, process in running.values()])
     return errors

@@ -33,7 +33,7 @@ def shell(shop: Workshop, *, kernel: str, patches: tuple[str, ...], setup: str, 
     series = given.series
     base = base_of(given, shop, asked=kernel, tree="").kernel
     emulator, image = shop.emulator, shop.guest_image
-    built = shop.variant(base, series, page_kib=chosen.page_kib)
+    built = shop.variant(base, series, setup=chosen)
     with (
         tempfile.TemporaryDirectory(prefix="faultloop-shell-") as logs,
         Guest(GuestSpec.of(emulator, built, image, chosen), Path(logs)) as guest,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from harness import layout
 from harness.build import checkpatch
+from harness.build.kernel import fragments
 from harness.build.sandbox import UNCONFINED
 from harness.errors import ExitStatus, InfrastructureError, UserError
 from harness.jobs import controls
@@ -69,9 +70,8 @@ def run_series(request: Request, shop: Workshop, given: Given) -> tuple[Run, Pat
     chosen = base_of(given, shop, asked=request.kernel, tree=request.tree)
     kernel = chosen.kernel
     emulator, image = shop.emulator, shop.guest_image
-    page = page_size(setups)
-    base = shop.variant(kernel, page_kib=page)
-    patched, checks = _patched(series, base, page, shop) if series.patches else (None, Checks())
+    base = shop.variant(kernel, setup=one_kernel(setups))
+    patched, checks = _patched(series, base, setups[0], shop) if series.patches else (None, Checks())
 
     folder = RunFolder(request.results, series.title or f"kernel {kernel.version}")
     with folder.open() as where:
@@ -102,11 +102,11 @@ def run_series(request: Request, shop: Workshop, given: Given) -> tuple[Run, Pat
         return run, folder.keep(run)
 
 
-def _patched(series: Series, base: BuiltKernel, page_kib: int, shop: Workshop) -> tuple[BuiltKernel, Checks]:
+def _patched(series: Series, base: BuiltKernel, setup: Setup, shop: Workshop) -> tuple[BuiltKernel, Checks]:
     """The patched kernel, and what a reviewer would ask beside the verdict; the style is looked at meanwhile."""
     with ThreadPoolExecutor(max_workers=1) as beside:
         style = beside.submit(_style, series, base.kernel, shop)
-        patched = shop.variant(base.kernel, series, page_kib=page_kib)
+        patched = shop.variant(base.kernel, series, setup=setup)
         warnings = checkpatch.new_warnings(base.warnings, patched.warnings)
         return patched, Checks(warnings=warnings, checkpatch=style.result())
 
@@ -193,13 +193,16 @@ def _affected(records: Sequence[GuestRecord]) -> tuple[ExitStatus, str]:
     return ExitStatus.FIXES, f"not affected: all {passed} pass{some}"
 
 
-def page_size(setups: Sequence[Setup]) -> int:
-    """The one page size of all setups, KiB: it is the kernel's, and a run has one base."""
-    sizes = {setup.page_kib for setup in setups}
-    if len(sizes) > 1:
-        names = ", ".join(f"{s.name} ({s.page_kib}K)" for s in setups)
-        raise UserError(f"setups of several page sizes: {names}; run them one page size at a time")
-    return sizes.pop()
+def one_kernel(setups: Sequence[Setup]) -> Setup:
+    """A setup for whose kernel all are; UserError when they need several: a run has one base."""
+    kinds = {fragments(setup) for setup in setups}
+    if len(kinds) > 1:
+        names = ", ".join(f"{s.name} ({' '.join(fragments(s)[1:])})" for s in setups)
+        raise UserError(
+            f"setups with kernels of several configurations: {names}; run them one configuration at a time, or "
+            "use `faultloop sweep`"
+        )
+    return setups[0]
 
 
 def _command(request: Request, kernel: Kernel, series: Series) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from harness import layout
 from harness.build import emulator, emulator_bench, guest, kernel
 from harness.build.cache import Cache
 from harness.build.sandbox import UNCONFINED, Sandbox, of_user
-from harness.model import BuiltKernel, Emulator, GuestImage, Kernel, Series
+from harness.model import BuiltKernel, Emulator, GuestImage, Kernel, Series, Setup
 from harness.progress import Progress, Step
 from harness.sources import kernels, patch_input
 from harness.sources.debian import DebianRoot
@@ -108,11 +108,13 @@ class Workshop:
         self._kernels[name] = found
         return found
 
-    def variant(self, base: Kernel, series: Series | None = None, *, page_kib: int = 4) -> BuiltKernel:
-        """The kernel built with ``series`` on top, for pages of ``page_kib`` KiB."""
+    def variant(self, base: Kernel, series: Series | None = None, *, setup: Setup | None = None) -> BuiltKernel:
+        """The kernel that ``setup`` runs (the default's, when there is none), with ``series`` on top."""
         series = series or Series()
-        pages = "" if page_kib == 4 else f", {page_kib}K pages"
-        what = f"{'patched' if series.patches else 'base'} kernel {base.version}{pages}"
+        fragments = kernel.fragments(setup) if setup else kernel.DEFAULT_FRAGMENTS
+        special = [name for name in fragments if name not in kernel.DEFAULT_FRAGMENTS]
+        how = f", {', '.join(special)}" if special else ""
+        what = f"{'patched' if series.patches else 'base'} kernel {base.version}{how}"
         with self.progress.step(what) as step:
             built = kernel.build(
                 base,
@@ -121,7 +123,7 @@ class Workshop:
                 sandbox=self.sandbox,
                 jobs=self.cores,
                 on_output=_counting(step),
-                fragments=kernel.fragments(page_kib),
+                fragments=fragments,
             )
             step.note = f"{built.objects} objects" + ("" if step.worked else ", from the cache")
         return built

@@ -67,5 +67,12 @@ def inside(setup: Setup, console: Iterable[str]) -> list[str]:
     ]
 
 
+def huge_pages(setup: Setup, enabled: str) -> list[str]:
+    """What ``transparent_hugepage/enabled`` (``always [madvise] never``) says that is not as asked for."""
+    if f"[{setup.thp}]" in enabled:
+        return []
+    return [f"in the guest, transparent huge pages are '{enabled.strip()}', {setup.thp} was asked for"]
+
+
 def _said(value: object) -> str:
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)

@@ -74,6 +74,10 @@ class _SetupRow(_Strict):
     httu: Literal["none", "access", "dirty"] = "none"
     btm: Literal["off", "on", "force"] = "off"
     hw_dirty: bool
+    thp: Literal["always", "madvise", "never"] = "madvise"
+    contpte: bool = True
+    debug: bool = False
+    kasan: bool = False
 
     @field_validator("stall", "btm", mode="before")
     @classmethod
@@ -84,6 +88,7 @@ class _SetupRow(_Strict):
 
 class _Setups(_Strict):
     default: tuple[str, ...]
+    sets: dict[str, tuple[str, ...]] = {}
     setups: dict[str, _SetupRow]
 
 
@@ -101,25 +106,26 @@ def workloads(path: Path, select: str = "") -> tuple[Workload, ...]:
 
 
 def setups(path: Path, select: str = "", *, accel: str = "tcg") -> tuple[Setup, ...]:
-    """Setups by name, separated by commas or blanks; the file's default when none is named.
+    """Setups by name, or by that of a set, separated by commas or blanks; the file's default when none is named.
 
     ``NAME+key=value+...`` is a setup of the file with some of its fields changed; that is its name, too.
     """
     table = datafile.load(path, _Setups)
-    names = select.replace(",", " ").split() or list(table.default)
+    words = select.replace(",", " ").split() or list(table.default)
+    names = [name for word in words for name in table.sets.get(word, (word,))]
     return tuple(Setup(name=n, accel=accel, **_row(n, table).model_dump()) for n in dict.fromkeys(names))
 
 
 def _row(name: str, table: _Setups) -> _SetupRow:
     known, *changes = name.split("+")
     if known not in table.setups:
-        raise UserError(f"unknown setup '{known}': {datafile.nearest(known, list(table.setups))}")
+        raise UserError(f"unknown setup '{known}': {datafile.nearest(known, [*table.setups, *table.sets])}")
     row = table.setups[known].model_dump()
     for change in changes:
         key, equals, value = change.partition("=")
         if not equals or key not in row:
             raise UserError(f"setup '{name}': no field '{key}': {datafile.nearest(key, list(row))}")
-        row[key] = int(value) if value.isdecimal() else value
+        row[key] = int(value) if value.isdecimal() else value  # `on` and `off` are pydantic's own words, too
     try:
         return _SetupRow.model_validate(row)
     except ValidationError as error:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -90,7 +91,8 @@ def resolve(
     """The kernel that ``name`` means, unpacked in the cache.
 
     A name of the table comes first (``./6.1`` means a folder of that name); then an existing path: a repository's
-    work tree as it is, a plain folder, a tarball; then ``PATH@REF``. UserError for anything else.
+    work tree as it is, a plain folder, a tarball; then ``PATH@REF``; then the series that ``newest`` has come to.
+    UserError for anything else.
     """
     table = table or load(project().kernels)
     sandbox = sandbox or of_user()
@@ -113,8 +115,23 @@ def resolve(
         if not git.is_repository(repository):
             raise UserError(f"{before}: not a git repository, so '@{ref}' says nothing there")
         return _kernel(name, *git.export_ref(repository, ref, name, cache=cache, sandbox=sandbox))
+    moving = _moving(name, table, cache, debian, sandbox)
+    if moving is not None:
+        return moving
     near = datafile.nearest(name, list(table.series))
     raise UserError(f"unknown kernel '{name}': no series of kernels.yaml, no path, no PATH@REF; {near}")
+
+
+def _moving(name: str, table: KernelTable, cache: Cache, debian: DebianRoot, sandbox: Sandbox) -> Kernel | None:
+    """The kernel of a name that moves on (``newest``), if it is of the series ``name`` by now."""
+    if not re.fullmatch(r"\d+\.\d+", name):
+        return None
+    for alias, row in table.series.items():
+        if row.metapackage:
+            with contextlib.suppress(InfrastructureError):
+                if _package(row, debian).name == f"linux-source-{name}":
+                    return _from_debian(alias, row, cache, debian, sandbox)
+    return None
 
 
 def _kernel(name: str, label: Label, tree: Path) -> Kernel:

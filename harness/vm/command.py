@@ -72,7 +72,7 @@ def machine(spec: GuestSpec, initramfs: Path) -> list[str]:
         # Without it sshd in a 6.1 guest waits a second or more for the kernel to gather entropy.
         *("-object", "rng-builtin,id=rng", "-device", "virtio-rng-pci,rng=rng,addr=5.0"),
         *("-kernel", str(spec.kernel), "-initrd", str(initramfs)),
-        *("-append", " ".join([*_APPEND, *_GIGANTIC.get(setup.page_kib, ()), *spec.append])),
+        *("-append", " ".join([*_APPEND, *_GIGANTIC.get(setup.page_kib, ()), *_thp(setup), *spec.append])),
     ]
 
 
@@ -86,6 +86,11 @@ def smmu(setup: Setup) -> dict[str, int | str]:
         "httu": setup.httu,
         "btm": setup.btm,
     }
+
+
+def _thp(setup: Setup) -> list[str]:
+    """What the guest's init is told; it takes madvise for granted."""
+    return [] if setup.thp == "madvise" else [f"faultloop.thp={setup.thp}"]
 
 
 def _global(driver: str, name: str, value: object) -> tuple[str, str]:

@@ -96,10 +96,11 @@ def test_btm_is_no_control_where_the_smmu_has_asids_of_its_own(base: BuiltKernel
     assert off.setup.iotlb == 0
 
 
-def test_one_run_has_one_page_size() -> None:
-    assert job.page_size(SETUPS) == 4
-    with pytest.raises(UserError, match=r"cortex-a57 \(4K\), big \(64K\); run them one"):
-        job.page_size([SETUPS[0], Setup("big", "cortex-a57", page_kib=64)])
+def test_one_run_has_one_kernel() -> None:
+    assert job.one_kernel(SETUPS) == SETUPS[0]
+    for other in ({"page_kib": 64}, {"kasan": True}, {"debug": True}, {"contpte": False}):
+        with pytest.raises(UserError, match=r"cortex-a57 \(4k sva lockdep\), .*, big \(.*\); run them one"):
+            job.one_kernel([*SETUPS, replace(SETUPS[0], name="big", **other)])  # type: ignore[arg-type]
 
 
 CONFIG = "\n".join(

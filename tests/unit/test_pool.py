@@ -98,3 +98,16 @@ def test_an_interruption_unwinds_every_task(tmp_path: Path, number: signal.Signa
         process.send_signal(number)
     assert process.wait(30) == 7
     assert sorted(p.name for p in tmp_path.iterdir()) == ["cleaned-1", "cleaned-2", "started-1", "started-2"]
+
+
+def test_each_end_is_told_as_it_comes() -> None:
+    def fail() -> None:
+        raise InfrastructureError("no")
+
+    ended: list[tuple[int, str]] = []
+    pool.run(
+        [lambda: time.sleep(0.5), fail],
+        at_once=2,
+        on_end=lambda number, error: ended.append((number, error.message if error else "")),
+    )
+    assert ended == [(1, "no"), (0, "")]

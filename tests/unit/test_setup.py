@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.build.kernel import DEFAULT_FRAGMENTS, fragments
 from harness.errors import UserError
 from harness.layout import project
 from harness.model import Setup
@@ -134,3 +135,30 @@ def test_what_linux_makes_of_it_counts(features: int, what: str) -> None:
 @pytest.mark.parametrize("number", [0, 1])
 def test_a_silent_guest_is_no_proof(number: int) -> None:
     assert "did not say" in oracle.inside(A57, [console()[number]])[0]
+
+
+def test_sets_are_several_setups_and_come_before_setups() -> None:
+    names = [s.name for s in catalogue.setups(FILE, "sweep,cortex-a57,a57-64k")]
+    assert len(names) == 9
+    assert names[-1] == "a57-64k"
+    with pytest.raises(UserError, match="unknown setup 'swep': did you mean sweep"):
+        catalogue.setups(FILE, "swep")
+
+
+def test_the_setups_of_a_sweep_share_one_kernel_and_the_others_have_each_their_own() -> None:
+    kinds = [fragments(s) for s in catalogue.setups(FILE, "sweep")]
+    assert len(kinds) == 8
+    assert set(kinds) == {DEFAULT_FRAGMENTS}
+    own = [fragments(s) for s in catalogue.setups(FILE, "kernels")]
+    assert len(set(own)) == len(own) == 5
+    assert DEFAULT_FRAGMENTS not in own
+
+
+def test_transparent_huge_pages_are_asked_for_and_looked_at() -> None:
+    (never,) = catalogue.setups(FILE, "a57-thp-never")
+    assert command._thp(never) == ["faultloop.thp=never"]
+    assert command._thp(A57) == []
+    assert oracle.huge_pages(never, "always madvise [never]\n") == []
+    assert oracle.huge_pages(never, "always [madvise] never\n") == [
+        "in the guest, transparent huge pages are 'always [madvise] never', never was asked for"
+    ]

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The nouns of a sweep: workloads x kernels x setups."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.model import BuiltKernel, GuestRecord, Kernel, PathResult, Setup, Splat, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One kernel in one setup: a column of the matrix."""
+
+    kernel: Kernel
+    setup: Setup
+    built: BuiltKernel | None = None
+    record: GuestRecord | None = None
+    error: str = ""
+    """Why there is no record."""
+    theirs: bool = False
+    """The kernel or the user is at fault, not the harness or the host."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.kernel.version} on {self.setup.name}"
+
+    def result(self, path: str) -> PathResult | None:
+        """What became of a path; None when nothing did."""
+        found = self.record.results if self.record else ()
+        return next((r for r in found if r.path == path), None)
+
+    @property
+    def splats(self) -> tuple[Splat, ...]:
+        """Outside of any workload."""
+        return self.record.boot_splats if self.record else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """The whole."""
+
+    cells: tuple[Cell, ...]
+    """Kernel by kernel, each with the setups in their order."""
+    workloads: tuple[Workload, ...]
+    seconds: float
+    known: int
+    """Guests whose record an earlier run left in the cache."""
+    folder: Path | None = None
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        return tuple({cell.kernel.digest: cell.kernel for cell in self.cells}.values())
+
+    def of(self, kernel: Kernel) -> tuple[Cell, ...]:
+        """The cells of one kernel."""
+        return tuple(cell for cell in self.cells if cell.kernel.digest == kernel.digest)
+
+    def results(self) -> Iterator[tuple[Cell, PathResult]]:
+        for cell in self.cells:
+            for result in cell.record.results if cell.record else ():
+                yield cell, result
