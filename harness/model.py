@@ -211,6 +211,8 @@ class Workload:
     """The reason for that."""
     unmended: bool = False
     """It loops on every kernel so far, and docs/findings.md says why: not a patch's fault."""
+    mended: Mapping[str, str] = field(default_factory=dict)
+    """Kernel series in which it loops -> the upstream commit that mends it, with its release."""
     thread: str = ""
     control: bool = False
     """Expected clean on every kernel: it shows that the harness works."""
@@ -355,6 +357,8 @@ class Run:
     command: tuple[str, ...] = ()
     """The command that repeats the run."""
     checks: Checks = Checks()
+    mended: Mapping[str, str] = field(default_factory=dict)
+    """Path that loops or is stale on the base -> what is known to mend it."""
 
 
 @dataclass(frozen=True, slots=True)

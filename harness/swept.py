@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.model import BuiltKernel, GuestRecord, Kernel, PathResult, Setup, Splat, Workload
@@ -49,6 +49,8 @@ class Sweep:
     known: int
     """Guests whose record an earlier run left in the cache."""
     folder: Path | None = None
+    mended: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Digest of a kernel -> path that loops on it -> what is known to mend that."""
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:

@@ -21,6 +21,7 @@ from harness.coverage import Coverage, Scan, Sites
 from harness.errors import ExitStatus
 from harness.jobs.base import base_of
 from harness.jobs.guests import GuestJob, GuestRunner
+from harness.jobs.mended import series_of
 from harness.jobs.results import RunFolder
 from harness.jobs.test_patch import Request, one_kernel
 from harness.jobs.workshop import Workshop
@@ -71,11 +72,6 @@ def coverage(request: Request, shop: Workshop) -> tuple[Coverage, ExitStatus]:
             (partial / "coverage.json").write_text(report.dump(found, status), encoding="utf-8")
 
         return replace(found, folder=folder.keep_files(write)), status
-
-
-def series_of(version: str) -> str:
-    """``6.1`` of ``6.1.192``."""
-    return ".".join(re.split(r"[.-]", version)[:2])
 
 
 def _scan(built: BuiltKernel, shop: Workshop) -> Scan:

@@ -8,13 +8,14 @@ is kept as its guest ends: a sweep that was interrupted goes on where it was.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from harness.build.kernel import fragments
 from harness.errors import ExitStatus, FaultloopError, UserError
 from harness.jobs.guests import GuestJob, GuestRunner
+from harness.jobs.mended import mended
 from harness.jobs.results import RunFolder
 from harness.jobs.test_patch import Request
 from harness.jobs.workshop import Workshop
@@ -45,7 +46,7 @@ def sweep(request: Request, shop: Workshop, kernels: Sequence[str]) -> tuple[Swe
     folder = RunFolder(request.results, f"sweep {' '.join(kernel.version for kernel in found.values())}")
     with folder.open() as where:
         cells = _run(cells, jobs, runner, where, request, shop)
-        done = Sweep(tuple(cells), workloads, time.monotonic() - clock, known)
+        done = Sweep(tuple(cells), workloads, time.monotonic() - clock, known, mended=_mended(cells, workloads))
         status = judge(done)
 
         def write(partial: Path) -> None:
@@ -66,6 +67,14 @@ def judge(done: Sweep) -> ExitStatus:
         return ExitStatus.USER
     # A path that a kernel or a machine lacks is no gap of this sweep.
     return ExitStatus.UNDECIDED if outcomes & {Outcome.INVALID, Outcome.ERROR} else ExitStatus.FIXES
+
+
+def _mended(cells: Sequence[Cell], workloads: Sequence[Workload]) -> dict[str, Mapping[str, str]]:
+    found = {}
+    for kernel in {cell.kernel.digest: cell.kernel for cell in cells}.values():
+        records = [c.record for c in cells if c.record is not None and c.kernel.digest == kernel.digest]
+        found[kernel.digest] = mended(kernel, workloads, records)
+    return found
 
 
 def _built(kernel: Kernel, setups: Sequence[Setup], shop: Workshop) -> list[Cell]:

@@ -18,6 +18,7 @@ from harness.errors import ExitStatus, InfrastructureError, UserError
 from harness.jobs import controls
 from harness.jobs.base import base_of
 from harness.jobs.guests import GuestJob, GuestRunner
+from harness.jobs.mended import mended
 from harness.jobs.results import RunFolder
 from harness.jobs.workshop import Workshop
 from harness.model import CONTROLS, BuiltKernel, Checks, GuestRecord, Kernel, Outcome, Run, Series, Setup, Workload
@@ -97,6 +98,7 @@ def run_series(request: Request, shop: Workshop, given: Given) -> tuple[Run, Pat
             base_why=chosen.why,
             command=_command(request, kernel, series),
             checks=checks,
+            mended=mended(kernel, workloads, [r for r in records if r.variant == "base"]),
         )
         run = replace(_judge(run), seconds=time.monotonic() - clock)
         return run, folder.keep(run)

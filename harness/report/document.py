@@ -27,6 +27,7 @@ def document(run: Run) -> dict[str, Any]:
         "verdict": str(judgement.verdict) if judgement else None,
         "summary": run.summary,
         "exit_status": run.status,
+        "mended": dict(run.mended),
         "notes": [*run.notes, *(judgement.notes if judgement else ())],
         "checks": {"warnings": list(run.checks.warnings), "checkpatch": list(run.checks.checkpatch)},
         "command": list(run.command),

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from io import StringIO
 from typing import Any, TextIO
@@ -117,10 +117,11 @@ def _why(sweep: Sweep, letters: dict[str, str]) -> Iterator[tuple[Outcome, str]]
             if isinstance(why, str):
                 yield outcome, f"{head}: {one_line(why)}"
             else:
-                yield outcome, head + _in_words(why, found[0][1])
+                mended = sweep.mended.get(kernel.digest, {}).get(path, "")
+                yield outcome, head + _in_words(why, found[0][1], mended)
 
 
-def _in_words(why: Explanation, first: PathResult) -> str:
+def _in_words(why: Explanation, first: PathResult, mended: str) -> str:
     """Function, PTE before and after, cached entry, invalidations; numbers are of the first setup."""
     facts = {key: one_line(value) for key, value in first.facts.items()}
     lines = [
@@ -132,6 +133,7 @@ def _in_words(why: Explanation, first: PathResult) -> str:
     audit = facts.get("audit_operation_first") or facts.get("audit_end_first")
     lines += [f"audit    {audit}"] if audit else []
     lines += [f"reason   {one_line(why.reason)}"] if why.reason else []
+    lines += [f"mended   {one_line(mended)}"] if mended else []
     return "".join(f"\n           {line}" for line in lines)
 
 
@@ -145,19 +147,20 @@ def dump(sweep: Sweep, status: int) -> str:
         "seconds": round(sweep.seconds, 1),
         "guests_known": sweep.known,
         "paths": [w.path for w in sweep.workloads],
-        "cells": [_cell(cell) for cell in sweep.cells],
+        "cells": [_cell(cell, sweep.mended.get(cell.kernel.digest, {})) for cell in sweep.cells],
         "results": str(sweep.folder) if sweep.folder else None,
     }
     return json.dumps(found, indent=1, ensure_ascii=True) + "\n"
 
 
-def _cell(cell: Cell) -> dict[str, Any]:
+def _cell(cell: Cell, mended: Mapping[str, str]) -> dict[str, Any]:
     results: Sequence[PathResult] = cell.record.results if cell.record else ()
     return {
         "kernel": {"name": cell.kernel.name, "version": cell.kernel.version, "origin": cell.kernel.origin},
         "image_sha256": cell.built.image_sha256 if cell.built else None,
         "setup": asdict(cell.setup),
         "error": cell.error,
+        "mended": dict(mended),
         "log": [splat.title for splat in cell.splats],
         "paths": {
             r.path: {

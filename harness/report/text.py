@@ -87,6 +87,8 @@ def _print(run: Run, console: Console, folder: Path | None) -> None:
     for name, lines in (("warnings", run.checks.warnings), ("style", run.checks.checkpatch)):
         for line in _few(lines):
             console.print(Text(f"{name:8} {one_line(line)}"), soft_wrap=True)
+    for line in _mended(run):
+        console.print(Text(f"mended   {one_line(line)}"), soft_wrap=True)
     for record in run.records:
         for splat in record.boot_splats:
             console.print(Text(f"log      {record.variant} on {record.setup}: {one_line(splat.title)}"))
@@ -102,6 +104,14 @@ def _print(run: Run, console: Console, folder: Path | None) -> None:
     else:
         head.append(one_line(run.summary))
     console.print(head, soft_wrap=not console.is_terminal)
+
+
+def _mended(run: Run) -> list[str]:
+    """What is known to mend the paths that loop, once for all that have the same; a verdict speaks for itself."""
+    by: dict[str, list[str]] = {}
+    for path, known in run.mended.items():
+        by.setdefault(known, []).append(path)
+    return [] if run.judgement else [f"{', '.join(paths)}: {known}" for known, paths in by.items()]
 
 
 def _few(lines: Sequence[str]) -> list[str]:

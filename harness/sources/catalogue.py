@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import fnmatch
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -34,12 +34,14 @@ class _WorkloadRow(_Strict):
     expect: dict[str, Outcome] = {}
     why: str = ""
     unmended: bool = False
+    mended: dict[str, str] = {}
     thread: str = ""
     control: bool = False
 
-    def expanded(self) -> Iterator[Workload]:
+    def expanded(self, mended: Mapping[str, str]) -> Iterator[Workload]:
         """The path and its forms, in the guest's order."""
-        common = self.model_dump(exclude={"path", "forms", "what", "expect", "control"})
+        common = self.model_dump(exclude={"path", "forms", "what", "expect", "control", "mended"})
+        mended = {} if self.unmended else {**mended, **self.mended}
         by_cpu = [(), *([_CPU_FIRST] if "cpu-first" in self.forms else [])]
         uncached = [(), *([_UNCACHED] if "uncached" in self.forms else [])]
         for second, first in itertools.product(uncached, by_cpu):
@@ -49,6 +51,7 @@ class _WorkloadRow(_Strict):
                 what=f"as {self.path}" + "".join(text for _, text in suffixes) if suffixes else self.what,
                 expect=_clean(self.expect) if second else self.expect,
                 control=self.control or bool(second),
+                mended={} if second else {s: mended[s] for s, o in self.expect.items() if o.bad and s in mended},
                 **common,
             )
 
@@ -59,6 +62,7 @@ def _clean(expect: dict[str, Outcome]) -> dict[str, Outcome]:
 
 
 class _Workloads(_Strict):
+    mended: dict[str, str] = {}
     workloads: tuple[_WorkloadRow, ...]
 
 
@@ -94,7 +98,8 @@ class _Setups(_Strict):
 
 def workloads(path: Path, select: str = "") -> tuple[Workload, ...]:
     """Rows of the catalogue, in its order; ``select`` holds names or globs, separated by commas or blanks."""
-    rows = [one for row in datafile.load(path, _Workloads).workloads for one in row.expanded()]
+    table = datafile.load(path, _Workloads)
+    rows = [one for row in table.workloads for one in row.expanded(table.mended)]
     wanted = select.replace(",", " ").split()
     if not wanted:
         return tuple(rows)
