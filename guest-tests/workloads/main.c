@@ -17,6 +17,7 @@
 #include "selftest.h"
 #include "sites.h"
 #include "stress.h"
+#include "subscriber.h"
 #include "trace.h"
 #include "upgrade.h"
 
@@ -171,6 +172,7 @@ static int run_path(const char *name)
 	trace_prepare();
 	area_init();
 	dma_open();
+	subscriber_open();
 	path->run();
 	return ktap_finish();
 }

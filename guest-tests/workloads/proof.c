@@ -59,6 +59,7 @@ void window_open(struct window *window, const void *addr, size_t size)
 	area_settle();
 	window->opened_ns = now_ns();
 	trace_open();
+	window->subscriber_before = subscriber_counts();
 	window->before = dma_counters();
 }
 
@@ -79,6 +80,7 @@ void window_close(struct window *window)
 			break;
 		nanosleep(&poll, NULL);
 	}
+	window->subscriber_after = subscriber_counts();
 	trace_close();
 	window->closed_ns = now_ns();
 	trace_count(window->addr, window->size);
@@ -236,6 +238,7 @@ void tell_window(const struct window *window, const struct sva_testdev_dma *dma)
 		  (unsigned long long)(window->closed_ns - window->opened_ns) / 1000);
 	ktap_fact("hit_perm_faults", "%llu",
 		  (unsigned long long)(a->hit_perm_faults - b->hit_perm_faults));
+	subscriber_tell(&window->subscriber_before, &window->subscriber_after);
 }
 
 void tell_views(const struct view *before, const struct view *after)

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "dma.h"
+#include "subscriber.h"
 
 /* Descriptor bits of the architecture (ARM DDI 0487, VMSAv8-64), and Linux's own. */
 #define DESC_VALID	(1ULL << 0)
@@ -53,6 +54,7 @@ struct window {
 	const char *addr;
 	size_t size;
 	struct sva_testdev_counters before, after;
+	struct sva_testsub_counts subscriber_before, subscriber_after;
 	uint64_t opened_ns, closed_ns;
 };
 

@@ -168,7 +168,7 @@ def _image(entry: Path, key: str) -> GuestImage:
 def _source_files(sources: Path) -> list[Path]:
     """All that goes into the image: init, the workloads, and the driver's interface."""
     workloads = sources / "workloads"
-    files = [sources / "init", sources / "driver" / "sva_testdev.h", *workloads.glob("*.[ch]")]
+    files = [sources / "init", *(sources / "driver").glob("sva_*.h"), *workloads.glob("*.[ch]")]
     for path in files:
         if not path.is_file():
             raise InfrastructureError(f"{path}: missing from the checkout")

@@ -24,6 +24,7 @@ from harness.model import (
     Splat,
     Verdict,
 )
+from harness.oracle import counters
 from harness.shown import few
 
 STATUS: Mapping[Verdict, ExitStatus] = {
@@ -195,14 +196,31 @@ def _why(pairs: Sequence[Comparison]) -> str:
 
 
 def _cost(pairs: Sequence[Comparison]) -> list[str]:
-    """A count of invalidations does not tell how much each one took away."""
+    """A count of invalidations does not tell how much each one took away, nor who else had to hear of it."""
+    notes = []
     more = sum(c.patched.tlbi_wide - c.base.tlbi_wide for c in pairs)
-    if more <= 0:
-        return []
-    return [
-        f"cost: {more} invalidations of whole address spaces more than the base; each costs the device all "
-        "translations of a process"
-    ]
+    if more > 0:
+        notes.append(
+            f"cost: {more} invalidations of whole address spaces more than the base; each costs the device all "
+            "translations of a process"
+        )
+    # A path that still loops asks again and again: its count says nothing.
+    calls = {
+        c.path: (_starts(c.base), _starts(c.patched))
+        for c in pairs
+        if c.patched.outcome is Outcome.PASS and _starts(c.patched) > _starts(c.base)
+    }
+    if calls:
+        told = ", ".join(f"{path} ({before} to {after})" for path, (before, after) in calls.items())
+        notes.append(
+            f"cost: every other subscriber of the start and end kind, as KVM is one, is called more often: {told}"
+        )
+    return notes
+
+
+def _starts(result: PathResult) -> int:
+    """Calls that a second subscriber got in the window."""
+    return counters.number(result.facts, "subscriber_starts")
 
 
 def _outside(records: Iterable[GuestRecord]) -> list[Splat]:

@@ -194,3 +194,18 @@ def test_what_no_kernel_mends_needs_no_control_with_btm() -> None:
     assert verdict.controls_of(base, again, ["known"]) == ([], [])
     off = [record("base-iotlb-off", a="PASS"), record("base-btm", a="PASS")]
     assert verdict.controls_of(base, off, ["known"])[0], "but one with the IOTLB off is needed"
+
+
+def starts(given: GuestRecord, **counts: int) -> GuestRecord:
+    facts = {path: {"subscriber_starts": str(count)} for path, count in counts.items()}
+    return replace(given, results=tuple(replace(r, facts=facts.get(r.path, {})) for r in given.results))
+
+
+def test_what_a_patch_makes_other_subscribers_pay_is_told() -> None:
+    base = starts(record("base", a="LOOP", b="PASS", c="PASS"), a=0, b=1, c=2)
+    dear = starts(record("patched", a="PASS", b="PASS", c="PASS"), a=1, b=1, c=4)
+    (note,) = verdict.judge([base], [dear]).notes
+    assert note.endswith("is called more often: a (0 to 1), c (2 to 4)")
+    assert verdict.judge([base], [base]).notes == ()
+    loops = starts(record("patched", a="LOOP", b="PASS", c="PASS"), a=50, b=1, c=1)
+    assert verdict.judge([base], [loops]).notes == ()
