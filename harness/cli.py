@@ -18,6 +18,7 @@ import typer
 from typer.exceptions import TyperException
 
 from harness.errors import ExitStatus, FaultloopError, UserError
+from harness.options import Accel, Each, Fresh, Json, KernelName, Patches, Setups, Tree, Version, Workloads
 
 if TYPE_CHECKING:
     from harness.jobs.test_patch import Request
@@ -31,24 +32,6 @@ app = typer.Typer(
     "Exit status: 0 FIXES; 1 PARTIAL, NO-EFFECT, REGRESSES; 2 bad input; 3 BASE-UNAFFECTED, INCONCLUSIVE; "
     "4 harness or host.",
 )
-
-KernelName = Annotated[str, typer.Option(help="Series of kernels.yaml, a source tree, a tarball, or TREE@REF.")]
-Setups = Annotated[str, typer.Option(help="Setups of setups.yaml, separated by commas.")]
-Workloads = Annotated[str, typer.Option(help="Names or globs of paths, separated by commas.")]
-Accel = Annotated[str, typer.Option(help="tcg, or kvm on an arm64 host (kvm has not been tested).")]
-Patches = Annotated[
-    list[str],
-    typer.Argument(
-        help="Patch file, folder of patches, mbox, saved thread, Message-ID or link, git:RANGE; in order."
-    ),
-]
-Version = Annotated[int | None, typer.Option(min=1, help="Version to take of a thread that holds several.")]
-Tree = Annotated[str, typer.Option(help="Kernel's git tree, for git:RANGE and to find a base in.")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Run every guest, even if its record is in the cache.")]
-Each = Annotated[
-    bool, typer.Option("--each", help="Also build and boot the series patch by patch; status 1 if a step is bad.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print run.json instead of the table.")]
 
 
 @app.command("test-patch")

@@ -8,7 +8,7 @@
 
 #include "sva_testsub.h"
 
-/* Subscribe, where the kernel has the module. */
+/* Subscribe; counts are 0 for a process that did not. */
 void subscriber_open(void);
 
 struct sva_testsub_counts subscriber_counts(void);

@@ -52,7 +52,7 @@ def stress(shop: Workshop, *, kernel: str, setup: str, seed: int, operations: in
     chosen = catalogue.setups(layout.project().root / "setups.yaml", setup, accel=accel)[0]
     base = base_of(Given(Series()), shop, asked=kernel, tree="").kernel
     emulator, image = shop.emulator, shop.guest_image
-    built = shop.variant(base, Series(), page_kib=chosen.page_kib)
+    built = shop.variant(base, setup=chosen)
     with (
         tempfile.TemporaryDirectory(prefix="faultloop-stress-") as logs,
         Guest(GuestSpec.of(emulator, built, image, chosen), Path(logs)) as guest,
