@@ -104,4 +104,4 @@ def test_own_fragments_are_valid_and_limited_where_kernels_differ() -> None:
     old = {option.name for option in kconfig.read_fragments(paths, "6.1.0")}
     new = {option.name for option in kconfig.read_fragments(paths, "7.3.0")}
     assert {"ARM_SMMU_V3_SVA", "PROVE_LOCKING"} <= old & new
-    assert old - new == {"ARM64_PAN", "ARM64_USE_LSE_ATOMICS", "PROC_SYSCTL"}
+    assert old - new == {"ARM64_PAN", "ARM64_USE_LSE_ATOMICS", "CRYPTO", "CRYPTO_LZO", "PROC_SYSCTL"}
