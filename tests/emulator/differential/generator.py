@@ -329,7 +329,7 @@ class Generator:
         high = slot.va
         if chance(rng, 0.4):
             granule = half.half.granule
-            num, scale = rng.randrange(8), rng.choice((0, 0, 0, 1, 2, 4, 12))
+            num, scale = rng.randrange(8), rng.choice((0, 0, 0, 1, 2, 4, 4 if half.upper else 12))
             ttl = rng.choice((0, 0, 0, 3, 3, 2, 1))
             if chance(rng, 0.8):
                 high &= -1 << granule + (LAST_LEVEL - (ttl or LAST_LEVEL)) * (granule - 3)

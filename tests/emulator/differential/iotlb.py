@@ -127,6 +127,8 @@ class Iotlb:
             if not (num or scale or ttl):
                 return False
             last = first + (num + 1 << scale + granule) - 1
+            if last >> 64:
+                raise Unpredictable("a range that ends beyond the last address: what is at the first ones?")
             if first & (1 << granule + (LAST_LEVEL - (ttl or LAST_LEVEL)) * (granule - 3)) - 1:
                 return True  # UNPREDICTABLE: here, nothing goes
 
