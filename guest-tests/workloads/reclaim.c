@@ -24,8 +24,8 @@
 #include "upgrade.h"
 
 #define PROCESSES	2
-#define PAGES		128
-#define ROUNDS		4
+#define PAGES		48
+#define ROUNDS		3
 #define EACH		16		/* accesses: all pages go to swap */
 #define ENOUGH		8		/* accesses that failed: each takes its time */
 
@@ -192,7 +192,7 @@ void reclaim(void)
 /* A file on disk. */
 #define DISK_FILE	"/mnt/disk/writeback"
 #define FILE_PAGES	16
-#define FILE_ROUNDS	12
+#define FILE_ROUNDS	6
 
 static atomic_bool done;
 static atomic_uint syncs;

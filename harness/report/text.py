@@ -32,9 +32,11 @@ _VERDICT_STYLE = {
     Verdict.INCONCLUSIVE: "bold yellow",
 }
 
-_WIDTH = 110
+_WIDTH = 116
 _FOLD_FROM = 24
 """Paths from which on those that are as they should be are only counted."""
+_WIDTHS = {"stalls": 6, "TLBI": 4, "calls": 5, "base": 7, "patched": 7, "outcome": 7, "": 10}
+_MOST_REASONS = 12
 _MOST = 4
 """Compiler warnings, and findings of checkpatch, that are shown."""
 
@@ -61,17 +63,19 @@ def console_for(stream: TextIO, width: int) -> Console:
 def _print(run: Run, console: Console, folder: Path | None) -> None:
     if run.judgement is None:
         table, folded = _single(run)
-        said = "pass"
+        said, dearer = "pass", ""
     else:
         table, folded = _pairs(run.judgement.comparisons)
-        said = "pass on both, at the same cost"
+        said, dearer = "pass on both", _dearer(run.judgement.comparisons)
     if table.row_count:
         console.print(table)
     if folded:
         console.print(
             Text(f"passed   {folded} {'more ' if table.row_count else ''}paths {said} (all of them: results.ktap)")
         )
-    for line in _reasons(run):
+    if dearer and folded:
+        console.print(Text(f"dearer   {dearer}"), soft_wrap=True)
+    for line in _few(_reasons(run), _MOST_REASONS):
         console.print(Text(f"why      {line[:300]}"), soft_wrap=True)
     if run.series.patches:
         console.print(Text(f"patch    {one_line(run.series.title)}"))
@@ -114,9 +118,9 @@ def _mended(run: Run) -> list[str]:
     return [] if run.judgement else [f"{', '.join(paths)}: {known}" for known, paths in by.items()]
 
 
-def _few(lines: Sequence[str]) -> list[str]:
-    more = len(lines) - _MOST
-    return [*lines[:_MOST], *([f"... and {more} more, in run.json"] if more > 0 else [])]
+def _few(lines: Sequence[str], most: int = _MOST) -> list[str]:
+    more = len(lines) - most
+    return [*lines[:most], *([f"... and {more} more, in run.json"] if more > 0 else [])]
 
 
 def _pairs(comparisons: Sequence[Comparison]) -> tuple[Table, int]:
@@ -136,11 +140,21 @@ def _pairs(comparisons: Sequence[Comparison]) -> tuple[Table, int]:
 
 
 def _nothing_to_tell(pair: Comparison) -> bool:
-    """Passed at the same cost, or skipped (which has a line of its own), with the patch as without."""
-    if pair.base.outcome is Outcome.SKIP and pair.patched.outcome is Outcome.SKIP:
-        return True
-    same = (pair.base.tlbi, pair.base.notifier_calls) == (pair.patched.tlbi, pair.patched.notifier_calls)
-    return same and pair.base.outcome is Outcome.PASS and pair.patched.outcome is Outcome.PASS
+    """Passed, or skipped (which has a line of its own), with the patch as without."""
+    return pair.base.outcome is pair.patched.outcome and pair.base.outcome in (Outcome.PASS, Outcome.SKIP)
+
+
+def _dearer(comparisons: Sequence[Comparison]) -> str:
+    """Which of the paths that pass on both now send more invalidations, and how many in all."""
+    more = [
+        (c.path, c.patched.tlbi - c.base.tlbi)
+        for c in comparisons
+        if c.base.outcome is Outcome.PASS and c.patched.outcome is Outcome.PASS and c.patched.tlbi > c.base.tlbi
+    ]
+    if not more:
+        return ""
+    names = few(list(dict.fromkeys(path for path, _ in more)))
+    return f"{names}: {sum(count for _, count in more)} TLBI more than on the base"
 
 
 def _single(run: Run) -> tuple[Table, int]:
@@ -174,7 +188,15 @@ def add_path(table: Table, path: str, setups: Sequence[str], rows: Sequence[Sequ
 def _table(*columns: str) -> Table:
     table = Table(box=SIMPLE, pad_edge=False, collapse_padding=True)
     for name in columns:
-        table.add_column(name, justify="right" if name in ("stalls", "TLBI", "calls") else "left", no_wrap=True)
+        number = name in ("stalls", "TLBI", "calls")
+        # What a narrow terminal shortens is the name, never an outcome or a count.
+        table.add_column(
+            name,
+            justify="right" if number else "left",
+            no_wrap=name not in ("path", "setup"),
+            overflow="fold",
+            min_width=_WIDTHS.get(name, 1),
+        )
     return table
 
 

@@ -150,9 +150,18 @@ def test_results_that_cannot_be_written(tmp_path: Path) -> None:
 def test_many_paths_that_pass_are_only_counted(tmp_path: Path) -> None:
     many = run(tmp_path, ["PASS"] * 30 + ["LOOP"], ["PASS"] * 30 + ["PASS"])
     shown = text.plain(many)
-    assert "mended" in shown and "passed   30 more paths pass on both, at the same cost" in shown
-    assert len(shown.splitlines()) < 20
+    assert "mended" in shown and "passed   30 more paths pass on both (all of them" in shown
+    assert len(shown.splitlines()) < 20 and "dearer" not in shown
     assert many.judgement is not None
-    dear = replace(many.judgement.comparisons[0], patched=replace(many.judgement.comparisons[0].patched, tlbi=9))
-    costly = replace(many, judgement=replace(many.judgement, comparisons=(dear, *many.judgement.comparisons[1:])))
-    assert "passed   29 more paths" in text.plain(costly), "a path that costs more has a row"
+    first, *rest = many.judgement.comparisons
+    dear = replace(first, patched=replace(first.patched, tlbi=9))
+    costly = replace(many, judgement=replace(many.judgement, comparisons=(dear, *rest)))
+    assert "dearer   a: 6 TLBI more than on the base" in text.plain(costly)
+
+
+def test_a_long_name_costs_no_outcome(tmp_path: Path) -> None:
+    long = run(tmp_path, ["LOOP"], ["PASS"])
+    assert long.judgement is not None
+    pair = replace(long.judgement.comparisons[0], path="p" * 60)
+    shown = text.plain(replace(long, judgement=replace(long.judgement, comparisons=(pair,))))
+    assert "\N{HORIZONTAL ELLIPSIS}" not in shown and "mended" in shown and "LOOP" in shown
