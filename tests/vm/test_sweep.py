@@ -23,7 +23,7 @@ def test_one_kernel_in_two_setups(tmp_path: Path) -> None:
         why = cell["paths"]["anon-reuse"]["why"]
         assert "ptep_set_access_flags" in why["functions"]
         assert (why["before"], why["after"]) == ("read-only, dirty", "writable, dirty")
-        assert why["cached"] == why["still_cached"] == "r-,level=3,granule=12"
+        assert why["cached"] == why["still_cached"] == "r-,level=3,granule=4096"
         assert (why["tlbi"], why["notifier"]) == (0, "0")
     again = faultloop(*WORDS, results=tmp_path)
     assert "2 of 2 guests are known from earlier runs" in again.stderr
