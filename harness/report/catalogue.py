@@ -16,7 +16,7 @@ from rich.text import Text
 from harness import __version__
 from harness.expected import Applied, Fit, Result, Tried
 from harness.report.text import console_for
-from harness.shown import printable
+from harness.shown import one_line
 
 SCHEMA = "faultloop/catalogue/1"
 _WIDTH = 150
@@ -66,7 +66,7 @@ def _details(one: Tried, console: Console) -> None:
     if lines:
         console.print(Text(one.row.name))
     for word, text in lines:
-        console.print(Text(f"  {word:8} {printable(text)}"), soft_wrap=True)
+        console.print(Text(f"  {word:8} {one_line(text)}"), soft_wrap=True)
 
 
 def dump(tried: Sequence[Tried], status: int) -> str:

@@ -45,6 +45,7 @@ class _Catalogue(_Strict):
     sets: dict[str, _Names]
     loops: dict[str, _Names]
     skips: dict[str, _Names]
+    uncounted: _Names = ()
     patches: tuple[_Row, ...] = Field(min_length=1)
 
 
@@ -69,6 +70,7 @@ def load(path: Path, paths: Sequence[str]) -> Expectations:
     names = _Sets(path, data.sets, paths)
     loops = {base: names.expand(listed, f"loops of {base}") for base, listed in data.loops.items()}
     skips = {base: names.expand(listed, f"skips of {base}") for base, listed in data.skips.items()}
+    uncounted = names.expand(data.uncounted, "uncounted")
     found = []
     for row in data.patches:
         if row.base not in loops:
@@ -76,7 +78,8 @@ def load(path: Path, paths: Sequence[str]) -> Expectations:
         if row.base not in skips:
             raise UserError(f"{path}: {row.file}: `skips` says nothing of its base '{row.base}'")
         lists = {key: names.expand(getattr(row, key), row.file) for key in ("mends", "leaves", "breaks")}
-        found.append(Expectation(**{**row.model_dump(), **lists}, loops=loops[row.base], skips=skips[row.base]))
+        lists |= {"loops": loops[row.base], "skips": skips[row.base], "uncounted": uncounted}
+        found.append(Expectation(**{**row.model_dump(), **lists}))
     sets = {name: names.expand([name], "") for name in data.sets}
     return Expectations(tuple(found), sets, loops, skips)
 

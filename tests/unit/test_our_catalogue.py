@@ -97,6 +97,13 @@ def test_cost_of_an_upgrade(tmp_path: Path, tlbi: int, asid: int, seen: str, exp
         assert held.paths == ("a",)
 
 
+def test_no_cost_is_read_from_a_path_whose_counts_depend_on_time(tmp_path: Path) -> None:
+    made = with_counts(run(tmp_path, "PASS", "LOOP", "PASS"), "a", 9, 0)
+    assert expectation.hold(replace(ROW, cost="none"), made).paths == ("a",)
+    row = replace(ROW, cost="none", uncounted=frozenset({"a"}))
+    assert expectation.hold(row, made).result is Result.AS_EXPECTED
+
+
 def test_the_splat_and_the_end_are_looked_for(tmp_path: Path) -> None:
     row = replace(ROW, verdict=Verdict.REGRESSES, splat="WARNING: ", end="PANIC")
     held = expectation.hold(row, run(tmp_path, "PASS", "LOOP", "SPLAT"))
