@@ -27,6 +27,8 @@ static void play(const struct upgrade *upgrade, struct subject *s)
 	size_t size = upgrade->size ?: page_size;
 	void *word = s->word;
 
+	/* After a fork this raises entries: a kernel may drop what is cached for each. */
+	area_settle();
 	if (never_cached) {
 		s->cpu_read = READ_ONCE(*s->word);
 	} else {
