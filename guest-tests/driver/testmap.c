@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * /dev/sva_testmap: memory that a driver maps, read-only until it is written, as
- * DAX does. A mapping of PMD_SIZE is made of one block, another of pages.
+ * DAX does. A mapping of PMD_SIZE is made of one block, another of pages. From an
+ * offset of a page on, the driver does not want to know of writes: such an entry
+ * is writable from the start, and clean.
  *
  * The functions for that are not exported by every release: a kprobe knows where
  * they are.
@@ -107,6 +109,19 @@ static const struct vm_operations_struct map_ops = {
 	.pfn_mkwrite	= map_mkwrite,
 };
 
+static vm_fault_t careless_fault(struct vm_fault *vmf)
+{
+	struct testmap *map = vmf->vma->vm_private_data;
+
+	return vmf_insert_mixed(vmf->vma, vmf->address, AS_PFN(map->page));
+}
+
+static const struct vm_operations_struct careless_ops = {
+	.open		= map_open,
+	.close		= map_close,
+	.fault		= careless_fault,
+};
+
 #ifdef HAVE_HUGE_FAULT_ORDER
 /* It has pfn_mkwrite so that the first entry is read-only; huge_fault serves both. */
 static const struct vm_operations_struct huge_ops = {
@@ -133,7 +148,7 @@ static int map_pages(struct vm_area_struct *vma, struct testmap *map)
 #else
 	vma->vm_flags |= VM_MIXEDMAP | VM_DONTEXPAND;
 #endif
-	vma->vm_ops = &map_ops;
+	vma->vm_ops = vma->vm_pgoff ? &careless_ops : &map_ops;
 	return 0;
 }
 

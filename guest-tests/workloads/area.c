@@ -62,12 +62,17 @@ void area_init(void)
 
 void *area_map(size_t size, int prot, int flags, int fd)
 {
+	return area_map_at(size, prot, flags, fd, 0);
+}
+
+void *area_map_at(size_t size, int prot, int flags, int fd, off_t offset)
+{
 	size_t unit = size > huge_size() ? size : huge_size();
 	void *wanted, *addr;
 
 	next_address = (next_address + unit - 1) / unit * unit;
 	wanted = (void *)next_address;
-	addr = mmap(wanted, size, prot, flags | MAP_FIXED_NOREPLACE, fd, 0);
+	addr = mmap(wanted, size, prot, flags | MAP_FIXED_NOREPLACE, fd, offset);
 
 	if (addr == MAP_FAILED)
 		die_errno("mmap of %zu bytes", size);

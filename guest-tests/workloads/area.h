@@ -27,6 +27,7 @@ void area_init(void);
  * aligned to huge_size(), or to its own size if that is more (a power of two).
  */
 void *area_map(size_t size, int prot, int flags, int fd);
+void *area_map_at(size_t size, int prot, int flags, int fd, off_t offset);
 
 /* The linker's: from the first byte of this program's data to the last. */
 extern char __data_start[], _end[];

@@ -35,6 +35,7 @@ void contpte_sibling(void);
 /* pfnmap.c */
 void pfnmap(void);
 void pfnmap_pmd(void);
+void pfnmap_populate(void);
 
 /* remote.c */
 void gup_write(void);
@@ -46,6 +47,8 @@ void uffd_move(void);
 
 /* protect.c */
 void mprotect_upgrade(void);
+void mprotect_upgrade_thp(void);
+void mprotect_upgrade_hugetlb(void);
 
 /* accessed.c */
 void access_flag(void);
