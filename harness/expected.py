@@ -34,6 +34,12 @@ class Expectation:
     """How a guest ends with the patch: ``POWEROFF`` or ``PANIC``."""
     thread: str
     reason: str
+    stale: frozenset[str] = frozenset()
+    """Paths that are STALE with the patch; those of ``breaks`` LOOP."""
+    corrupts: frozenset[str] = frozenset()
+    """Paths that are CORRUPT with the patch."""
+    invalid: frozenset[str] = frozenset()
+    """Paths that are INVALID with the patch: what they need cannot be had any more."""
     uncounted: frozenset[str] = frozenset()
     """Paths whose counts depend on time, or on whom a notification is for."""
     also: tuple[str, ...] = ()
@@ -65,6 +71,10 @@ class Expectation:
             return None
         if _among(self.skips, path, setup):
             return Outcome.SKIP
+        others = {Outcome.STALE: self.stale, Outcome.CORRUPT: self.corrupts, Outcome.INVALID: self.invalid}
+        for outcome, names in others.items():
+            if _among(names, path, setup):
+                return outcome
         loops = _among(self.leaves, path, setup) or _among(self.breaks, path, setup)
         return Outcome.LOOP if loops else Outcome.PASS
 

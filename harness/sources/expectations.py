@@ -16,6 +16,7 @@ from harness.model import Verdict
 from harness.sources import datafile
 
 _Names = tuple[str, ...]
+_LISTS = ("mends", "leaves", "breaks", "stale", "corrupts", "invalid")
 
 
 class _Strict(BaseModel):
@@ -31,6 +32,9 @@ class _Row(_Strict):
     mends: _Names
     leaves: _Names
     breaks: _Names
+    stale: _Names = ()
+    corrupts: _Names = ()
+    invalid: _Names = ()
     splat: str
     end: Literal["POWEROFF", "PANIC"]
     thread: str
@@ -77,7 +81,7 @@ def load(path: Path, paths: Sequence[str]) -> Expectations:
             raise UserError(f"{path}: {row.file}: `loops` says nothing of its base '{row.base}'")
         if row.base not in skips:
             raise UserError(f"{path}: {row.file}: `skips` says nothing of its base '{row.base}'")
-        lists = {key: names.expand(getattr(row, key), row.file) for key in ("mends", "leaves", "breaks")}
+        lists = {key: names.expand(getattr(row, key), row.file) for key in _LISTS}
         lists |= {"loops": loops[row.base], "skips": skips[row.base], "uncounted": uncounted}
         found.append(Expectation(**{**row.model_dump(), **lists}))
     sets = {name: names.expand([name], "") for name in data.sets}
