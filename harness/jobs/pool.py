@@ -8,6 +8,7 @@ travel back.
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -22,6 +23,7 @@ from harness.errors import ExitStatus, FaultloopError, InfrastructureError
 Task = Callable[[], None]
 OnEnd = Callable[[int, FaultloopError | None], None]
 
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _STOP_SECONDS = 20.0
 """How long a task may take to clean up after SIGTERM before it is killed."""
 
@@ -41,7 +43,7 @@ def run(tasks: Sequence[Task], *, at_once: int, on_end: OnEnd | None = None) -> 
             while waiting and len(running) < max(1, at_once):
                 index, task = waiting.pop(0)
                 ours, theirs = context.Pipe(duplex=False)
-                process: BaseProcess = context.Process(target=_child, args=(task, theirs))
+                process: BaseProcess = context.Process(target=_child, args=(task, theirs, os.getpid()))
                 process.start()
                 theirs.close()
                 running[ours] = (index, process)
@@ -77,11 +79,12 @@ def _stop(processes: Sequence[BaseProcess]) -> None:
             process.join()
 
 
-def _child(task: Task, theirs: Connection) -> None:
+def _child(task: Task, theirs: Connection, parent: int) -> None:
     """Body of a task's process: no traceback for the user, whatever happens."""
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
     try:
+        _end_with(parent)
         task()
     except FaultloopError as error:
         theirs.send(error)
@@ -95,6 +98,16 @@ def _child(task: Task, theirs: Connection) -> None:
     theirs.close()
     sys.stdout.flush()
     sys.stderr.flush()
+
+
+def _end_with(parent: int) -> None:
+    """SIGTERM when the parent dies, of whatever: nobody would take the results.
+
+    The signal comes when the thread ends that forked (prctl(2)): the parent's stays to the end of :func:`run`.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:
+        raise KeyboardInterrupt
 
 
 def _interrupt(_signum: int, _frame: object) -> None:
