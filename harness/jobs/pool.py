@@ -8,13 +8,14 @@ travel back.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import multiprocessing
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
@@ -23,6 +24,7 @@ from harness.errors import ExitStatus, FaultloopError, InfrastructureError
 Task = Callable[[], None]
 OnEnd = Callable[[int, FaultloopError | None], None]
 
+_HELD = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _STOP_SECONDS = 20.0
 """How long a task may take to clean up after SIGTERM before it is killed."""
@@ -44,9 +46,10 @@ def run(tasks: Sequence[Task], *, at_once: int, on_end: OnEnd | None = None) -> 
                 index, task = waiting.pop(0)
                 ours, theirs = context.Pipe(duplex=False)
                 process: BaseProcess = context.Process(target=_child, args=(task, theirs, os.getpid()))
-                process.start()
+                with _signals_held():
+                    process.start()
+                    running[ours] = (index, process)
                 theirs.close()
-                running[ours] = (index, process)
             for ready in wait(list(running)):
                 assert isinstance(ready, Connection)
                 done, ended = running.pop(ready)
@@ -56,6 +59,16 @@ def run(tasks: Sequence[Task], *, at_once: int, on_end: OnEnd | None = None) -> 
     finally:
         _stop([process for _, process in running.values()])
     return errors
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """What a signal's handler raises in a hook around a fork is lost, and the interruption with it."""
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
 
 def _harvest(ours: Connection, process: BaseProcess) -> FaultloopError | None:
@@ -83,6 +96,7 @@ def _child(task: Task, theirs: Connection, parent: int) -> None:
     """Body of a task's process: no traceback for the user, whatever happens."""
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
     try:
         _end_with(parent)
         task()
