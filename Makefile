@@ -97,7 +97,11 @@ fuzz: setup
 test: setup
 	@"$$(tools/setup.sh)" -P -m pytest -q -m 'not long' tests/unit tests/lifecycle tests/emulator tests/vm
 
-test-unit test-emulator test-vm: setup
+# No guest, so two at a time: half a minute
+test-emulator: setup
+	@"$$(tools/setup.sh)" -P -m pytest -q -n 2 --dist worksteal -m 'not long' tests/emulator
+
+test-unit test-vm: setup
 	@"$$(tools/setup.sh)" -P -m pytest -q -m 'not long' tests/$(@:test-%=%)
 
 # Both run, whatever the first says; pytest's summary is the last line.
