@@ -10,9 +10,9 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO, TypeVar
 
 import typer
 from typer.exceptions import TyperException
@@ -23,6 +23,8 @@ from harness.options import Accel, Each, Fresh, Json, KernelName, Patches, Setup
 if TYPE_CHECKING:
     from harness.jobs.test_patch import Request
     from harness.jobs.workshop import Workshop
+
+_Found = TypeVar("_Found")
 
 app = typer.Typer(
     add_completion=False,
@@ -114,12 +116,7 @@ def catalogue(
 
     tried = job.catalogue(_request(kernel, "", "", "tcg", fresh), _workshop(), names, drift=drift)
     status = job.status(tried)
-    if as_json:
-        sys.stdout.write(report.dump(tried, status))
-    else:
-        report.show(tried, sys.stdout)
-    sys.stdout.flush()
-    raise typer.Exit(status)
+    _tell_result(tried, status, report.show, report.dump, as_json=as_json)
 
 
 @app.command("run")
@@ -153,12 +150,7 @@ def sweep(
 
     names = kernels.replace(",", " ").split()
     found, status = job(_request("", setups, workloads, accel, fresh), _workshop(), names)
-    if as_json:
-        sys.stdout.write(report.dump(found, status))
-    else:
-        report.show(found, sys.stdout)
-    sys.stdout.flush()
-    raise typer.Exit(status)
+    _tell_result(found, status, report.show, report.dump, as_json=as_json)
 
 
 @app.command("coverage")
@@ -176,12 +168,7 @@ def coverage(
     from harness.report import coverage as report
 
     found, status = job(_request(kernel, setup, workloads, accel, fresh, patches=patch), _workshop())
-    if as_json:
-        sys.stdout.write(report.dump(found, status))
-    else:
-        report.show(found, sys.stdout)
-    sys.stdout.flush()
-    raise typer.Exit(status)
+    _tell_result(found, status, report.show, report.dump, as_json=as_json)
 
 
 @app.command("shell")
@@ -326,6 +313,23 @@ def _finish(run: object, folder: Path, *, as_json: bool) -> None:
         text.show(run, sys.stdout, folder=folder)
     sys.stdout.flush()
     raise typer.Exit(run.status)
+
+
+def _tell_result(
+    found: _Found,
+    status: ExitStatus,
+    show: Callable[[_Found, TextIO], None],
+    dump: Callable[[_Found, int], str],
+    *,
+    as_json: bool,
+) -> NoReturn:
+    """Print what a job found, as its report shows or dumps it, and end with the job's status."""
+    if as_json:
+        sys.stdout.write(dump(found, status))
+    else:
+        show(found, sys.stdout)
+    sys.stdout.flush()
+    raise typer.Exit(status)
 
 
 def _finish_each(request: Request, *, as_json: bool) -> None:
