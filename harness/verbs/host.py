@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Verbs about the host and what faultloop itself has."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.verbs import common
+
+if TYPE_CHECKING:
+    pass
+
+verbs = typer.Typer()
+
+
+@verbs.command("workloads")
+def workloads() -> None:
+    """List the paths: name, what it does, the kernel functions it is about."""
+    from harness.jobs.listing import workloads as job
+
+    job(sys.stdout)
+
+
+@verbs.command("doctor")
+def doctor() -> None:
+    """Check tools, disk, sandbox, sources and SVA preconditions; say what to do about what is missing."""
+    from harness.jobs.doctor import doctor as job
+
+    raise typer.Exit(job(sys.stdout))
+
+
+@verbs.command("setup")
+def setup_all(
+    kernels: Annotated[list[str], typer.Argument(help="Kernels to build: none, or names of kernels.yaml.")] = [],  # noqa: B006
+) -> None:
+    """Make the emulator, the guest image and the named base kernels, so that later runs find them in the cache."""
+    shop = common.workshop()
+    shop.emulator  # noqa: B018 - made on first use
+    shop.guest_image  # noqa: B018
+    for name in kernels:
+        shop.variant(shop.kernel(name))
