@@ -41,6 +41,7 @@ class _Row(_Strict):
     reason: str
     also: tuple[str, ...] = ()
     cost: Literal["", "va", "asid", "none"] = ""
+    uncounted: _Names = ()
     flaw: str = ""
     long: bool = False
 
@@ -82,7 +83,8 @@ def load(path: Path, paths: Sequence[str]) -> Expectations:
         if row.base not in skips:
             raise UserError(f"{path}: {row.file}: `skips` says nothing of its base '{row.base}'")
         lists = {key: names.expand(getattr(row, key), row.file) for key in _LISTS}
-        lists |= {"loops": loops[row.base], "skips": skips[row.base], "uncounted": uncounted}
+        lists |= {"loops": loops[row.base], "skips": skips[row.base]}
+        lists["uncounted"] = uncounted | names.expand(row.uncounted, row.file)
         found.append(Expectation(**{**row.model_dump(), **lists}))
     sets = {name: names.expand([name], "") for name in data.sets}
     return Expectations(tuple(found), sets, loops, skips)

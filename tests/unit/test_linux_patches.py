@@ -107,6 +107,13 @@ def test_a_path_may_be_skipped_on_one_setup(tmp_path: Path) -> None:
     assert row.base_outcome("e", "small") == row.patched_outcome("e", "small") == "PASS"
 
 
+def test_paths_whose_cost_is_not_looked_at_are_those_of_the_file_and_of_the_row(tmp_path: Path) -> None:
+    text = FILE.replace("patches:", "uncounted: [a]\npatches:").replace(
+        "reason: r}", "reason: r, uncounted: [rest]}"
+    )
+    assert read(tmp_path, text).uncounted == {"a", "b", "d"}
+
+
 @pytest.mark.parametrize(("base", "series"), [("6.1", "6.1"), ("newest", "7.3")])
 def test_both_catalogues_expect_the_same(base: str, series: str) -> None:
     """That of the paths says what is to be expected on some setup, that of the patches on each."""

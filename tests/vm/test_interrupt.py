@@ -157,6 +157,14 @@ def test_while_a_kernel_is_built(base_kernel: BuiltKernel, tmp_path: Path, numbe
     check_nothing_left(process, tmp_path, before, 128 + number)
 
 
+def test_while_the_catalogue_is_checked(base_kernel: BuiltKernel, tmp_path: Path) -> None:
+    before = temporaries()
+    process = start(["catalogue", "--fresh", "6.1-fix-fault-paths"], tmp_path, "4 guests")
+    wait_for("qemu-system-aar")
+    process.send_signal(signal.SIGINT)
+    check_nothing_left(process, tmp_path, before, 130)
+
+
 def test_killed_while_guests_run(base_kernel: BuiltKernel, tmp_path: Path) -> None:
     """Nothing can be cleaned up then, but no guest may outlive the harness, and the next run sweeps the rest."""
     process = start(["run", "--fresh"], tmp_path, "2 guests")
