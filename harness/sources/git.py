@@ -40,6 +40,7 @@ _NO_HELPERS = {
     "log.showSignature": "false",
     "submodule.recurse": "false",
 }
+_GITLINK = "160000"
 _AS_COMMITTED = {"core.autocrlf": "false", "core.eol": "lf"}
 
 
@@ -76,7 +77,7 @@ def export_work_tree(repository: Path, name: str, *, cache: Cache, sandbox: Sand
     head_tree = call(repository, ["rev-parse", f"{commit}^{{tree}}"]).strip()
     with tempfile.TemporaryDirectory(prefix="faultloop-git-") as scratch:
         env = _scratch_index(repository, Path(scratch)) | no_filters(repository)
-        call(repository, ["add", "--all", "--", "."], env)
+        call(repository, ["add", "--all", "--", ".", *_not_submodules(repository)], env)
         tree_id = call(repository, ["write-tree"], env).strip()
         changed = " + uncommitted changes" if tree_id != head_tree else ""
         label = Label(name, f"git {commit}{_describe(repository, commit)}{changed}", tree_id)
@@ -96,6 +97,13 @@ def _scratch_index(repository: Path, scratch: Path) -> dict[str, str]:
         "GIT_OBJECT_DIRECTORY": str(scratch / "objects"),
         "GIT_ALTERNATE_OBJECT_DIRECTORIES": f"{objects}:{also}" if also else objects,
     }
+
+
+def _not_submodules(repository: Path) -> list[str]:
+    """Pathspecs without submodules: to see whether one changed, git runs what its configuration names."""
+    listed = call(repository, ["ls-files", "--stage", "-z"]).split("\0")
+    links = [entry.partition("\t")[2] for entry in listed if entry.startswith(f"{_GITLINK} ")]
+    return [f":(exclude,literal){path}" for path in links]
 
 
 def _export(repository: Path, label: Label, cache: Cache, sandbox: Sandbox, env: Mapping[str, str]) -> Path:

@@ -111,7 +111,8 @@ def test_a_range_of_commits(trapped: Trapped) -> None:
     assert git.has_commit(trapped.tree, "HEAD") and not git.has_commit(trapped.tree, "v6.1")
 
 
-def test_a_repository_inside_the_tree(trapped: Trapped, tmp_path: Path) -> None:
+@pytest.mark.parametrize("submodule", [False, True])
+def test_a_repository_inside_the_tree(trapped: Trapped, tmp_path: Path, submodule: bool) -> None:
     """As a folder that was not made by git may hold one, with a configuration of its own."""
     inner = trapped.tree / "sub"
     inner.mkdir()
@@ -119,10 +120,17 @@ def test_a_repository_inside_the_tree(trapped: Trapped, tmp_path: Path) -> None:
     (inner / "file").write_text("x\n")
     call(inner, "add", "-A")
     call(inner, "commit", "-qm", "inner")
-    for key in ("core.fsmonitor", "filter.evil.clean", "filter.evil.process"):
+    for key in ("core.fsmonitor", "filter.inner.clean", "filter.inner.process"):
         call(inner, "config", key, str(trapped.trap))
-    (inner / "file").write_text("changed\n")
-    (inner / ".gitattributes").write_text("* filter=evil\n")
+    (inner / "file").write_text("y\n")  # as long as before: git has to read it
+    (inner / ".gitattributes").write_text("* filter=inner\n")
+    if submodule:
+        commit = call(inner, "rev-parse", "HEAD")
+        off = ["core.fsmonitor=", f"core.hooksPath={os.devnull}", "filter.evil.required=false"]
+        off += [f"filter.{name}.{key}=" for name in ("evil", "e.v=il") for key in ("clean", "smudge", "process")]
+        quiet = [word for setting in off for word in ("-c", setting)]
+        call(trapped.tree, *quiet, "update-index", "--add", "--cacheinfo", f"160000,{commit},sub")
+        trapped.mark.unlink(missing_ok=True)
     git_range.read("HEAD~1..", trapped.tree)
     git.export_work_tree(trapped.tree, "x", cache=Cache(tmp_path / "cache"), sandbox=Sandbox())
 
