@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where the project's data files and the user's cache are."""
+"""Where the project's data files, the user's cache and the results are."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ import platformdirs
 
 from harness.errors import InfrastructureError
 
+_IN_WHEEL = "_data"
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The folders of a checkout (the package runs from its own checkout: the sources it builds lie beside it)."""
+    """The data files: of a checkout, or those that the wheel brought along (``setup.py``)."""
 
     root: Path
+    installed: bool = False
+    """Out of a wheel: there is no checkout, and what is in ``root`` belongs to the installation."""
 
     @property
     def kconfigs(self) -> Path:
@@ -27,6 +31,11 @@ class Layout:
     def kernels(self) -> Path:
         """``kernels.yaml``: which kernels there are."""
         return self.root / "kernels.yaml"
+
+    @property
+    def packages(self) -> Path:
+        """The Debian packages that the host needs."""
+        return self.root / "tools" / "packages.txt"
 
     @property
     def qemu(self) -> Path:
@@ -50,11 +59,15 @@ class Layout:
 
 
 def project() -> Layout:
-    """The checkout that this package lies in; InfrastructureError when its data files are not beside it."""
-    root = Path(__file__).resolve().parent.parent
+    """The data files of this package; InfrastructureError when they are neither in it nor beside it."""
+    package = Path(__file__).resolve().parent
+    if (package / _IN_WHEEL).is_dir():
+        return Layout(package / _IN_WHEEL, installed=True)
+    root = package.parent
     if not (root / "kconfigs").is_dir():
         raise InfrastructureError(
-            f"{root}: no kconfigs/ beside the package: faultloop runs from its checkout (install it with pip -e)"
+            f"{root}: the data files of faultloop (kconfigs/ and others) are neither in the package nor beside "
+            "it; install it anew: pipx install --force CHECKOUT"
         )
     return Layout(root)
 
@@ -63,3 +76,17 @@ def cache_root() -> Path:
     """``FAULTLOOP_CACHE``, or ``faultloop`` in the user's cache folder."""
     named = os.environ.get("FAULTLOOP_CACHE", "")
     return Path(named).expanduser().absolute() if named else Path(platformdirs.user_cache_dir("faultloop"))
+
+
+def results_root() -> Path:
+    """``FAULTLOOP_RESULTS``; or ``results`` of the checkout; or, when installed, of the user's state folder.
+
+    Never the folder at hand as such: it may be a kernel tree, which is left as it is.
+    """
+    named = os.environ.get("FAULTLOOP_RESULTS", "")
+    if named:
+        return Path(named).expanduser()
+    here = project()
+    if here.installed:
+        return Path(platformdirs.user_state_dir("faultloop")) / "results"
+    return Path("results") if Path.cwd() == here.root else here.root / "results"

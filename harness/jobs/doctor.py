@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TextIO
 
 from harness import layout
-from harness.build import cgroup, limits
+from harness.build import cgroup, limits, packages
 from harness.build.cache import Cache, free_bytes
 from harness.build.sandbox import UNCONFINED, of_user, user_namespaces
 from harness.errors import ExitStatus, FaultloopError
@@ -60,7 +60,7 @@ class Finding:
 def doctor(stream: TextIO) -> int:
     """Print every finding; status 0 when all is well, 4 when something is missing."""
     cache = Cache(layout.cache_root())
-    findings = [*_tools(), *_host(cache), *_sources(cache), *_setups()]
+    findings = [*_tools(), _packages(), *_host(cache), *_sources(cache), *_setups()]
     for f in findings:
         print(f"{'ok     ' if f.ok else 'MISSING'}  {f.name}: {f.seen}", file=stream)
         if not f.ok and f.remedy:
@@ -79,6 +79,16 @@ def _tools() -> list[Finding]:
     return found
 
 
+def _packages() -> Finding:
+    """All of ``tools/packages.txt``, and the one line that installs what is missing."""
+    if shutil.which("dpkg-query") is None:
+        wanted = packages.wanted()
+        return Finding("packages", True, f"not a Debian system; these, or what corresponds: {' '.join(wanted)}")
+    missing = packages.missing()
+    seen = f"missing: {' '.join(missing)}" if missing else "all are installed"
+    return Finding("packages", not missing, seen, packages.remedy(missing))
+
+
 def _host(cache: Cache) -> list[Finding]:
     free = free_bytes(cache.root) / _GIB
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _GIB
@@ -91,6 +101,10 @@ def _host(cache: Cache) -> list[Finding]:
         ),
         Finding("memory", memory >= _NEED_MEMORY, f"{memory:.1f} GiB", f"{_NEED_MEMORY:g} GiB are needed"),
         _attempt("cache folder", lambda: _writable(cache.root)),
+        Finding(
+            "results", True, f"in {layout.results_root().absolute()} (FAULTLOOP_RESULTS names another folder)"
+        ),
+        Finding("data files", True, _data()),
         _attempt("sandbox", _sandbox),
         _user_namespaces(),
         _attempt("limits of a build", lambda: limits.told(limits.of_environment())),
@@ -125,6 +139,11 @@ def _setups() -> list[Finding]:
             )
         )
     return found
+
+
+def _data() -> str:
+    here = layout.project()
+    return f"installed, in {here.root}" if here.installed else f"checkout {here.root}"
 
 
 def _attempt(name: str, check: Callable[[], str]) -> Finding:

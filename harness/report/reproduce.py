@@ -8,8 +8,8 @@ import shlex
 from harness.model import Run
 
 _SCRIPT = """#!/bin/sh
-# Repeats this run of faultloop and compares the result. FAULTLOOP names the checkout; by default it is the one
-# that holds this results folder.
+# Repeats this run of faultloop and compares the result. FAULTLOOP names a checkout; without it, the one that
+# holds this folder is used, or else the installed command.
 #
 # recorded  {started}
 # kernel    {kernel}
@@ -18,9 +18,15 @@ _SCRIPT = """#!/bin/sh
 # result    {summary}
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-cd "${{FAULTLOOP:-$(git -C "$here" rev-parse --show-toplevel)}}"
+checkout=$(git -C "$here" rev-parse --show-toplevel 2>/dev/null || :)
+command=faultloop
+if [ -n "${{FAULTLOOP:-}}" ]; then
+    command=$FAULTLOOP/faultloop
+elif [ -x "$checkout/faultloop" ] && [ -f "$checkout/harness/cli.py" ]; then
+    command=$checkout/faultloop
+fi
 status=0
-./faultloop {command} || status=$?
+"$command" {command} || status=$?
 if [ "$status" -ne {status} ]; then
     echo "reproduce.sh: exit status $status, recorded was {status}" >&2
     exit 1

@@ -83,13 +83,10 @@ def workshop() -> Workshop:
 
 
 def results() -> Path:
-    """Beside the sources of faultloop: the folder at hand may be a kernel tree, which is left as it is."""
-    from harness.layout import project
+    """Where the results of runs are kept."""
+    from harness.layout import results_root
 
-    here = Path("results")
-    return Path(
-        os.environ.get("FAULTLOOP_RESULTS") or (here if Path.cwd() == project().root else project().root / here)
-    )
+    return results_root()
 
 
 def accel_of(name: str) -> str:

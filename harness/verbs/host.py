@@ -37,6 +37,9 @@ def setup_all(
     kernels: Annotated[list[str], typer.Argument(help="Kernels to build: none, or names of kernels.yaml.")] = [],  # noqa: B006
 ) -> None:
     """Make the emulator, the guest image and the named base kernels, so that later runs find them in the cache."""
+    from harness.build import packages
+
+    packages.require()
     shop = common.workshop()
     shop.emulator  # noqa: B018 - made on first use
     shop.guest_image  # noqa: B018

@@ -98,6 +98,18 @@ def test_reproduce_quotes_every_word(tmp_path: Path) -> None:
     assert done.returncode == 1
 
 
+def test_reproduce_takes_the_installed_command_where_no_checkout_is_around(tmp_path: Path) -> None:
+    script, programs = tmp_path / "reproduce.sh", tmp_path / "bin"
+    script.write_text(reproduce.script(run(tmp_path, BASE, PATCHED)))
+    programs.mkdir()
+    (programs / "faultloop").write_text("#!/bin/sh\necho installed\nexit 1\n")
+    (programs / "faultloop").chmod(0o755)
+    done = subprocess.run(
+        ["sh", str(script)], env={"PATH": f"{programs}:/usr/bin:/bin"}, cwd="/", capture_output=True, text=True
+    )
+    assert done.returncode == 0 and done.stdout.startswith("installed\n")
+
+
 def test_a_run_folder_is_whole_and_latest_points_to_it(tmp_path: Path) -> None:
     results = tmp_path / "results"
     folder = RunFolder(results, "../[PATCH] mm/evil\x1b name")
