@@ -2,7 +2,7 @@
 # Every target sets up what it needs; `faultloop` itself gives the exit statuses of README.md, make only 0 or 2.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test-patch run sweep coverage stress compare reply catalogue shell doctor workloads check test test-unit test-emulator test-vm test-long bench format differential mutants fuzz
+.PHONY: help setup test-patch run sweep coverage stress compare reply report catalogue shell doctor workloads check test test-unit test-emulator test-vm test-long bench format differential mutants fuzz
 
 FAULTLOOP := ./faultloop
 
@@ -28,6 +28,7 @@ help:
 	@echo 'make stress     [KERNEL=...] [SEED=...] [OPERATIONS=400]            random operations; what fails is shrunk'
 	@echo 'make compare    PATCHES="a b c" [BASE=...]                          several patches for the same thing, in one table'
 	@echo 'make reply      [RUN=results/...]                                  a run as text for the mailing list'
+	@echo 'make report     [RUN=results/...]                                  the reports of a run made anew: HTML, text, KTAP, JUnit'
 	@echo 'make catalogue  [KERNEL=6.1] [NAMES=...] [DRIFT=1]                  our own patches: is each as expected?'
 	@echo 'make workloads                                                     which paths there are'
 	@echo 'make doctor                                                        what is missing on this host'
@@ -68,8 +69,8 @@ catalogue:
 	@$(FAULTLOOP) catalogue $(call option,KERNEL,--kernel) $(if $(DRIFT),--drift) $(if $(FRESH),--fresh) $(if $(JSON),--json) \
 		-- $(foreach n,$(NAMES),$(call quote,$(n)))
 
-reply:
-	@$(FAULTLOOP) reply $(if $(RUN),$(call quote,$(RUN)))
+reply report:
+	@$(FAULTLOOP) $@ $(if $(RUN),$(call quote,$(RUN)))
 
 workloads doctor:
 	@$(FAULTLOOP) $@

@@ -16,7 +16,7 @@ import typer
 from typer.exceptions import TyperException
 
 from harness.errors import ExitStatus, FaultloopError
-from harness.verbs import host, kernels, patches
+from harness.verbs import host, kernels, patches, reports
 
 app = typer.Typer(
     add_completion=False,
@@ -26,7 +26,7 @@ app = typer.Typer(
     "Exit status: 0 FIXES; 1 PARTIAL, NO-EFFECT, REGRESSES; 2 bad input; 3 BASE-UNAFFECTED, INCONCLUSIVE; "
     "4 harness or host.",
 )
-for _group in (patches, kernels, host):
+for _group in (patches, kernels, reports, host):
     app.add_typer(_group.verbs)
 
 

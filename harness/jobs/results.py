@@ -17,8 +17,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.errors import FaultloopError, InfrastructureError
+from harness.jobs import report
 from harness.model import BuiltKernel, Run
-from harness.report import document, junit, ktap, reproduce, text
+from harness.report import document, reproduce, schema
 from harness.shown import printable
 from harness.sources.patch_render import mailbox
 
@@ -104,13 +105,12 @@ def _write(run: Run, folder: Path) -> None:
         _build(run.patched, folder / "patched")
         if run.series.patches:
             (folder / "series.patch").write_bytes(mailbox(run.series))
-    (folder / "report.txt").write_text(text.plain(run), encoding="utf-8")
-    (folder / "results.ktap").write_text(ktap.write(run), encoding="utf-8")
-    junit.write(run, folder / "junit.xml")
     script = folder / "reproduce.sh"
     script.write_text(reproduce.script(run), encoding="utf-8")
     script.chmod(0o755)
-    (folder / "run.json").write_text(document.dump(run), encoding="utf-8")
+    file = document.of(run)
+    (folder / "run.json").write_text(schema.dump(file), encoding="utf-8")
+    report.write(folder, file)
 
 
 def _build(built: BuiltKernel, folder: Path) -> None:

@@ -1,66 +1,100 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``run.json``: everything about a run, for programs. The layout is named by ``schema``."""
+"""From a run to its ``run.json`` (``harness.report.schema``), and back: what a report needs is in the file."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from harness import __version__
-from harness.model import BuiltKernel, Comparison, GuestRecord, Kernel, PathResult, Run, Series, Splat, Step
+from harness.model import (
+    BuiltKernel,
+    Checks,
+    Comparison,
+    Emulator,
+    GuestImage,
+    GuestRecord,
+    Judgement,
+    Kernel,
+    Patch,
+    PathResult,
+    Run,
+    Series,
+    Step,
+)
+from harness.report import schema
+from harness.report.schema import SCHEMA, RunFile
 
-SCHEMA = "faultloop/run/1"
+__all__ = ["SCHEMA", "document", "dump", "dump_all", "dump_steps", "of", "restore"]
+
+Ktaps = Mapping[tuple[str, str, str], str]
+"""(variant, setup, path) -> what the workload printed."""
+
+_GONE = Path()
+"""Stands for a file of the machine that the run was made on."""
+
+
+def of(run: Run) -> RunFile:
+    """The run as ``run.json`` has it."""
+    judgement = run.judgement
+    return RunFile(
+        faultloop=__version__,
+        job=run.job,
+        started=run.started,
+        seconds=round(run.seconds, 1),
+        verdict=judgement.verdict if judgement else None,
+        summary=run.summary,
+        exit_status=run.status,
+        mended=dict(run.mended),
+        notes=(*run.notes, *(judgement.notes if judgement else ())),
+        checks=schema.ChecksFile(warnings=run.checks.warnings, checkpatch=run.checks.checkpatch),
+        command=run.command,
+        patch=_series(run.series),
+        kernel=schema.KernelFile(
+            name=run.kernel.name,
+            version=run.kernel.version,
+            origin=run.kernel.origin,
+            sha256=run.kernel.digest,
+        ),
+        base_why=run.base_why,
+        builds=schema.Builds(base=_build(run.base), patched=_build(run.patched) if run.patched else None),
+        emulator=schema.EmulatorFile(
+            version=run.emulator.version, origin=run.emulator.origin, key=run.emulator.key
+        ),
+        guest=schema.GuestImageFile(key=run.guest.key, packages=run.guest.packages),
+        setups={s.name: s for s in run.setups},
+        workloads=run.workloads,
+        paths=_rows(run),
+        guests=tuple(_guest(r) for r in run.records),
+    )
 
 
 def document(run: Run) -> dict[str, Any]:
     """The run as plain data, JSON types only."""
-    judgement = run.judgement
-    return {
-        "schema": SCHEMA,
-        "faultloop": __version__,
-        "job": run.job,
-        "started": run.started,
-        "seconds": round(run.seconds, 1),
-        "verdict": str(judgement.verdict) if judgement else None,
-        "summary": run.summary,
-        "exit_status": run.status,
-        "mended": dict(run.mended),
-        "notes": [*run.notes, *(judgement.notes if judgement else ())],
-        "checks": {"warnings": list(run.checks.warnings), "checkpatch": list(run.checks.checkpatch)},
-        "command": list(run.command),
-        "patch": _series(run.series),
-        "kernel": _kernel(run.kernel),
-        "base_why": run.base_why,
-        "builds": {"base": _build(run.base), **({"patched": _build(run.patched)} if run.patched else {})},
-        "emulator": {"version": run.emulator.version, "origin": run.emulator.origin, "key": run.emulator.key},
-        "guest": {"key": run.guest.key, "packages": list(run.guest.packages)},
-        "setups": {s.name: asdict(s) for s in run.setups},
-        "paths": [_comparison(c) for c in judgement.comparisons] if judgement else _single(run),
-        "guests": [_guest(r) for r in run.records],
-    }
+    return schema.data(of(run))
 
 
 def dump(run: Run) -> str:
-    """``document()`` as text."""
-    return json.dumps(document(run), indent=1, ensure_ascii=True) + "\n"
+    """``run.json`` as text."""
+    return schema.dump(of(run))
 
 
 def dump_steps(run: Run, steps: Sequence[Step]) -> str:
     """The document of a series' whole run, with ``steps``: what each of its patches is, in order."""
-    told = [
-        {
-            "number": step.number,
-            "subject": step.patch.subject,
-            "verdict": str(step.run.judgement.verdict) if step.run and step.run.judgement else None,
-            "faults": list(step.faults),
-            "detail": step.detail,
-        }
+    told = tuple(
+        schema.StepFile(
+            number=step.number,
+            subject=step.patch.subject,
+            verdict=step.run.judgement.verdict if step.run and step.run.judgement else None,
+            faults=step.faults,
+            detail=step.detail,
+        )
         for step in steps
-    ]
-    return json.dumps({**document(run), "steps": told}, indent=1, ensure_ascii=True) + "\n"
+    )
+    return schema.dump(of(run).model_copy(update={"steps": told}))
 
 
 def dump_all(runs: Sequence[Run]) -> str:
@@ -68,93 +102,175 @@ def dump_all(runs: Sequence[Run]) -> str:
     return json.dumps([document(run) for run in runs], indent=1, ensure_ascii=True) + "\n"
 
 
-def _single(run: Run) -> list[dict[str, Any]]:
-    return [
-        {"path": r.path, "setup": r.setup, "base": _result(r)}
+def restore(file: RunFile, ktaps: Ktaps | None = None) -> Run:
+    """The run that ``file`` tells of. Files of the machine it was made on are not in it, nor are diffs."""
+    kernel = Kernel(file.kernel.name, file.kernel.version, file.kernel.origin, file.kernel.sha256, _GONE)
+    series = _series_again(file.patch)
+    pairs = tuple(
+        Comparison(row.path, row.setup, base, patched, row.change)
+        for row in file.paths
+        if row.patched is not None and row.change is not None
+        for base, patched in [(_again(row, "base", ktaps), _again(row, "patched", ktaps))]
+    )
+    return Run(
+        job=file.job,
+        started=file.started,
+        seconds=file.seconds,
+        kernel=kernel,
+        series=series,
+        base=_built_again(file.builds.base, kernel, Series()),
+        patched=_built_again(file.builds.patched, kernel, series) if file.builds.patched else None,
+        emulator=Emulator(_GONE, file.emulator.key, file.emulator.version, file.emulator.origin),
+        guest=GuestImage(_GONE, _GONE, _GONE, "", file.guest.key, file.guest.packages),
+        setups=tuple(file.setups.values()),
+        workloads=file.workloads,
+        records=_records(file, ktaps),
+        judgement=Judgement(file.verdict, file.summary, pairs) if file.verdict else None,
+        status=file.exit_status,
+        summary=file.summary,
+        notes=file.notes,
+        base_why=file.base_why,
+        command=file.command,
+        checks=Checks(file.checks.warnings, file.checks.checkpatch),
+        mended=file.mended,
+    )
+
+
+def _rows(run: Run) -> tuple[schema.Row, ...]:
+    """What was judged; all that ran on the base, where nothing was."""
+    controls: dict[tuple[str, str], dict[str, schema.Result]] = {}
+    for record in run.records:
+        if record.variant not in ("base", "patched"):
+            for r in record.results:
+                controls.setdefault((r.path, r.setup), {})[record.variant] = _result(r)
+    if run.judgement is not None:
+        return tuple(
+            schema.Row(
+                path=c.path,
+                setup=c.setup,
+                base=_result(c.base),
+                patched=_result(c.patched),
+                change=c.change,
+                controls=controls.get((c.path, c.setup), {}),
+            )
+            for c in run.judgement.comparisons
+        )
+    return tuple(
+        schema.Row(path=r.path, setup=r.setup, base=_result(r), controls=controls.get((r.path, r.setup), {}))
         for record in run.records
         if record.variant == "base"
         for r in record.results
-    ]
+    )
 
 
-def _comparison(c: Comparison) -> dict[str, Any]:
-    return {
-        "path": c.path,
-        "setup": c.setup,
-        "base": _result(c.base),
-        "patched": _result(c.patched),
-        "change": str(c.change),
-    }
+def _result(r: PathResult) -> schema.Result:
+    return schema.Result(
+        outcome=r.outcome,
+        reason=r.reason,
+        stalls=r.stalls,
+        retries=r.retries,
+        tlbi=r.tlbi,
+        tlbi_wide=r.tlbi_wide,
+        notifier_calls=r.notifier_calls,
+        seconds=round(r.seconds, 3),
+        facts=dict(r.facts),
+        counters=dict(r.counters),
+        splats=r.splats,
+    )
 
 
-def _result(r: PathResult) -> dict[str, Any]:
-    return {
-        "outcome": str(r.outcome),
-        "reason": r.reason,
-        "stalls": r.stalls,
-        "retries": r.retries,
-        "tlbi": r.tlbi,
-        "tlbi_wide": r.tlbi_wide,
-        "notifier_calls": r.notifier_calls,
-        "seconds": round(r.seconds, 3),
-        "facts": dict(r.facts),
-        "counters": dict(r.counters),
-        "splats": [_splat(s) for s in r.splats],
-    }
+def _guest(record: GuestRecord) -> schema.GuestFile:
+    return schema.GuestFile(
+        variant=record.variant,
+        setup=record.setup,
+        end=record.end,
+        boot_seconds=round(record.boot_seconds, 2),
+        seconds=round(record.seconds, 2),
+        booted=record.booted,
+        outcomes={r.path: r.outcome for r in record.results},
+        boot_splats=record.boot_splats,
+    )
 
 
-def _guest(record: GuestRecord) -> dict[str, Any]:
-    return {
-        "variant": record.variant,
-        "setup": record.setup,
-        "end": record.end,
-        "boot_seconds": round(record.boot_seconds, 2),
-        "seconds": round(record.seconds, 2),
-        "outcomes": {r.path: str(r.outcome) for r in record.results},
-        "boot_splats": [_splat(s) for s in record.boot_splats],
-    }
-
-
-def _splat(s: Splat) -> dict[str, Any]:
-    return {"kind": s.kind, "title": s.title, "line": s.line, "text": s.text}
-
-
-def _series(series: Series) -> dict[str, Any] | None:
+def _series(series: Series) -> schema.SeriesFile | None:
     if not series.patches:
         return None
-    return {
-        "title": series.title,
-        "patches": [
-            {
-                "subject": p.subject,
-                "author": p.author,
-                "message_id": p.message_id,
-                "source": p.source,
-                "base_hint": p.base_hint,
-                "files": list(p.files),
-                "sha256": hashlib.sha256(p.diff.encode()).hexdigest(),
-            }
-            for p in series.patches
-        ],
-    }
+    patches = tuple(
+        schema.PatchFile(
+            subject=p.subject,
+            author=p.author,
+            message_id=p.message_id,
+            source=p.source,
+            base_hint=p.base_hint,
+            files=p.files,
+            sha256=hashlib.sha256(p.diff.encode()).hexdigest(),
+        )
+        for p in series.patches
+    )
+    return schema.SeriesFile(title=series.title, patches=patches)
 
 
-def _kernel(kernel: Kernel) -> Mapping[str, str]:
-    return {
-        "name": kernel.name,
-        "version": kernel.version,
-        "origin": kernel.origin,
-        "sha256": kernel.digest,
-    }
+def _build(built: BuiltKernel) -> schema.Build:
+    return schema.Build(
+        key=built.key,
+        release=built.release,
+        image_sha256=built.image_sha256,
+        objects=built.objects,
+        seconds=round(built.seconds, 1),
+        warnings=built.warnings,
+        sandbox="bubblewrap" if built.confined else "off",
+    )
 
 
-def _build(built: BuiltKernel) -> dict[str, Any]:
-    return {
-        "key": built.key,
-        "release": built.release,
-        "image_sha256": built.image_sha256,
-        "objects": built.objects,
-        "seconds": round(built.seconds, 1),
-        "warnings": list(built.warnings),
-        "sandbox": "bubblewrap" if built.confined else "off",
-    }
+def _series_again(series: schema.SeriesFile | None) -> Series:
+    if series is None:
+        return Series()
+    patches = tuple(
+        Patch(p.subject, "", p.author, p.message_id, p.source, p.base_hint, p.files) for p in series.patches
+    )
+    return Series(patches, series.title)
+
+
+def _built_again(build: schema.Build, kernel: Kernel, series: Series) -> BuiltKernel:
+    return BuiltKernel(
+        kernel=kernel,
+        series=series,
+        key=build.key,
+        image=_GONE,
+        modules=(),
+        config=_GONE,
+        log=_GONE,
+        release=build.release,
+        image_sha256=build.image_sha256,
+        objects=build.objects,
+        seconds=build.seconds,
+        warnings=build.warnings,
+        confined=build.sandbox != "off",
+    )
+
+
+def _records(file: RunFile, ktaps: Ktaps | None) -> tuple[GuestRecord, ...]:
+    rows = {(row.path, row.setup): row for row in file.paths}
+    records = []
+    for guest in file.guests:
+        mine = [rows[path, guest.setup] for path in guest.outcomes if (path, guest.setup) in rows]
+        results = tuple(_again(row, guest.variant, ktaps) for row in mine if guest.variant in row.results())
+        records.append(
+            GuestRecord(
+                variant=guest.variant,
+                setup=guest.setup,
+                results=results,
+                end=guest.end,
+                boot_splats=guest.boot_splats,
+                boot_seconds=guest.boot_seconds,
+                seconds=guest.seconds,
+                booted=guest.booted,
+            )
+        )
+    return tuple(records)
+
+
+def _again(row: schema.Row, variant: str, ktaps: Ktaps | None) -> PathResult:
+    found = row.results()[variant]
+    ktap = (ktaps or {}).get((variant, row.setup, row.path), "")
+    return PathResult(path=row.path, setup=row.setup, ktap=ktap, **dict(found))

@@ -37,7 +37,7 @@ def test_text_of_a_single_variant(tmp_path: Path) -> None:
 
 def test_document_has_what_programs_need(tmp_path: Path) -> None:
     data = json.loads(document.dump(run(tmp_path, BASE, PATCHED)))
-    assert (data["schema"], data["verdict"], data["exit_status"]) == ("faultloop/run/1", "REGRESSES", 1)
+    assert (data["schema"], data["verdict"], data["exit_status"]) == ("faultloop/run/1.1", "REGRESSES", 1)
     first = data["paths"][0]
     assert (first["path"], first["setup"], first["change"]) == ("a", "cortex-a57", "mended")
     for side in ("base", "patched"):
