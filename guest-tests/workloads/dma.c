@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "dma.h"
 #include "ktap.h"
@@ -10,6 +11,7 @@
 #define AUDIT_TRIES	20
 
 unsigned int dma_max_stalls = DEFAULT_MAX_STALLS;
+bool dma_hold;
 static int device = -1;
 static uint32_t pasid;
 
@@ -48,6 +50,8 @@ static struct sva_testdev_dma run(uint32_t op, uint64_t addr, uint64_t data, siz
 	if (dma.status & (SVA_TESTDEV_NO_PASID | SVA_TESTDEV_BAD_PROGRAM))
 		die("engine %u was programmed badly: status %#x", dma.engine,
 		    dma.status);
+	if (dma_gave_up(&dma))
+		dma_hold_at(DMA_HELD_LOOP);
 	return dma;
 }
 
@@ -184,8 +188,11 @@ struct audit dma_audit(void)
 	int i;
 
 	for (i = 0; i < AUDIT_TRIES; i++)
-		if (try_audit(&audit))
+		if (try_audit(&audit)) {
+			if (audit_stale(&audit))
+				dma_hold_at(DMA_HELD_STALE);
 			return audit;
+		}
 	die("each of %d audits was overtaken by another one", AUDIT_TRIES);
 }
 
@@ -195,6 +202,15 @@ void dma_sync(uint32_t number)
 
 	if (ioctl(device, SVA_TESTDEV_IOC_SYNC, &sync))
 		die_errno("sync point");
+}
+
+void dma_hold_at(uint32_t what)
+{
+	if (!dma_hold)
+		return;
+	dma_sync(what);
+	for (;;)
+		pause();
 }
 
 struct sva_testdev_counters dma_counters(void)

@@ -14,6 +14,16 @@
 /* Stalls on one page after which an access counts as endless. */
 extern unsigned int dma_max_stalls;
 
+/* For a debugger: at the first loop or stale translation, tell of it and stay there. */
+extern bool dma_hold;
+
+/* Numbers of the sync points that tell of it; all others are below 2^24. */
+#define DMA_HELD_LOOP	0x4c4f4f50	/* "LOOP" */
+#define DMA_HELD_STALE	0x53544c45	/* "STLE" */
+
+/* Returns at once without dma_hold. */
+void dma_hold_at(uint32_t what);
+
 /* Open the device and bind this process. */
 void dma_open(void);
 

@@ -28,6 +28,10 @@ struct text {
 static struct text points, facts;
 static int count, failed, harness_failed;
 
+static char moments[49152];
+static size_t moments_used;
+static unsigned int moments_lost;
+
 static void append_va(struct text *text, const char *format, va_list args)
 {
 	size_t left = sizeof(text->bytes) - text->used;
@@ -78,6 +82,23 @@ void ktap_fact(const char *key, const char *format, ...)
 	append(&facts, "\n");
 }
 
+void ktap_moment(const char *format, ...)
+{
+	size_t left = sizeof(moments) - moments_used;
+	char line[256];
+	va_list args;
+	int length;
+
+	va_start(args, format);
+	vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+	length = snprintf(moments + moments_used, left, "#@ %s\n", line);
+	if (length < 0 || (size_t)length >= left)
+		moments_lost++;
+	else
+		moments_used += length;
+}
+
 static void put(const char *bytes, size_t length)
 {
 	while (length) {
@@ -107,9 +128,12 @@ static void __printf(1, 2) put_plan(const char *format, ...)
 
 int ktap_finish(void)
 {
+	if (moments_lost)
+		ktap_fact("moments_lost", "%u", moments_lost);
 	put_plan("%d", count);
 	put(points.bytes, points.used);
 	put(facts.bytes, facts.used);
+	put(moments, moments_used);
 	if (harness_failed)
 		return KTAP_EXIT_HARNESS;
 	return failed ? KTAP_EXIT_NOT_OK : KTAP_EXIT_OK;

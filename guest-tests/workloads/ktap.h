@@ -28,6 +28,13 @@ void ktap_point(bool ok, enum ktap_class class, const char *format, ...);
 __printf(2, 3)
 void ktap_fact(const char *key, const char *format, ...);
 
+/*
+ * A line of the path's timeline, `#@ ...`: a comment to readers of KTAP, read by
+ * harness/oracle/timeline.py. Those for which there is no room are counted.
+ */
+__printf(1, 2)
+void ktap_moment(const char *format, ...);
+
 /* Print everything; returns the exit status. */
 int ktap_finish(void);
 

@@ -108,16 +108,18 @@ static const struct path {
 static char running[64];
 
 static const char usage[] =
-	"usage: workloads [-s STALLS] [-u] PATH | --all | --list | --prepare | --selftest |\n"
+	"usage: workloads [-s STALLS] [-u] [--hold] PATH | --all | --list | --prepare | --selftest |\n"
 	"                 --stress SEED[:OPERATIONS[:LIST]]\n"
 	"  -s, --max-stalls STALLS  stalls on one page that count as endless (50)\n"
 	"  -u, --uncached           the IOTLB is off: expect nothing to be cached\n"
+	"  --hold                   stay, for ever, at the first loop or stale translation\n"
 	"  --all                    every path, each in a process of its own\n"
 	"  --list                   names of the paths\n"
 	"  --prepare                only set the kernel probes, once after boot\n"
 	"  --stress SEED:N:LIST     N random operations, or of those the listed ones (0,3,17)\n"
 	"  --selftest               test the driver, no path of the kernel\n"
-	"  --sites SITE...          probe places of the kernel's code, see sites.h\n";
+	"  --sites SITE...          probe places of the kernel's code, see sites.h\n"
+	"  --also PROBE...          more functions for the timeline: SYMBOL [NAME=FETCH...]\n";
 
 /* In the kernel log, so that what the kernel says can be charged to a path. */
 static void note(const char *what, const char *name)
@@ -334,6 +336,8 @@ int main(int argc, char **argv)
 		{ "selftest", no_argument, NULL, 't' },
 		{ "stress", required_argument, NULL, 'r' },
 		{ "sites", no_argument, NULL, 'k' },
+		{ "also", no_argument, NULL, 'o' },
+		{ "hold", no_argument, NULL, 'h' },
 		{ }
 	};
 	const char *random = NULL;
@@ -349,11 +353,15 @@ int main(int argc, char **argv)
 		case 'u':
 			uncached = true;
 			break;
+		case 'h':
+			dma_hold = true;
+			break;
 		case 'a':
 		case 'l':
 		case 'p':
 		case 't':
 		case 'k':
+		case 'o':
 			what = option;
 			break;
 		case 'r':
@@ -366,6 +374,8 @@ int main(int argc, char **argv)
 	}
 	if (what == 'k')
 		return sites_set(argv + optind, argc - optind);
+	if (what == 'o')
+		return trace_also(argv + optind, argc - optind);
 	if (optind != argc - !what)
 		return misused();
 	switch (what) {

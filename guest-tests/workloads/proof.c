@@ -138,6 +138,8 @@ void prove_iotlb_within(const struct view *view, const char *when)
 	ktap_point(!wider, STALE,
 		   "IOTLB allows no more than the page table %s (%s, descriptor %#llx)",
 		   when, entry_text(view->iotlb), (unsigned long long)view->pte.desc);
+	if (wider)
+		dma_hold_at(DMA_HELD_STALE);
 }
 
 static uint32_t audit_others(const struct audit *audit)

@@ -9,13 +9,13 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "area.h"
+#include "clock.h"
+#include "event.h"
 #include "ktap.h"
 #include "sites.h"
 #include "trace.h"
 
-#define TRACEFS		"/sys/kernel/tracing"
-#define GROUP		"faultloop"
-#define EVENTS		TRACEFS "/events/" GROUP
 #define STATE		"/run/faultloop-probes"
 #define LOCK_SECONDS	60
 
@@ -57,6 +57,9 @@ static struct probe probes[] = {
 		},
 		.arguments = VMA_ADDRESS,
 		.scope = BY_ADDRESS,
+	}, {
+		.name = "fault_handler",	/* of a device's fault */
+		.symbols = { "iommu_sva_handle_iopf", "iopf_handle_group" },
 	},
 	{ .name = "do_wp_page" },
 	{ .name = "wp_page_reuse" },
@@ -99,30 +102,6 @@ static struct probe probes[] = {
 static char buffer[1 << 16];
 static int pipe_fd = -1, marker_fd = -1;
 
-static bool write_file(const char *path, int flags, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC | flags, 0600);
-	ssize_t length = strlen(text);
-	int error;
-	bool ok;
-
-	if (fd < 0)
-		return false;
-	ok = write(fd, text, length) == length;
-	error = errno;
-	close(fd);
-	errno = error;
-	return ok;
-}
-
-bool trace_set(const char *name, const char *where)
-{
-	char line[256];
-
-	snprintf(line, sizeof(line), "p:" GROUP "/%s %s", name, where);
-	return write_file(TRACEFS "/kprobe_events", O_APPEND, line);
-}
-
 static bool set_symbol(const struct probe *probe, const char *symbol,
 		       const char *suffix)
 {
@@ -162,29 +141,18 @@ static bool set_probe(struct probe *probe)
 	return false;
 }
 
-bool trace_enable(const char *name, const char *filter)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path), EVENTS "/%s/filter", name);
-	if (!write_file(path, 0, filter))
-		return false;
-	snprintf(path, sizeof(path), EVENTS "/%s/enable", name);
-	return write_file(path, 0, "1");
-}
-
 static void set_probes(int state)
 {
 	size_t i;
 
-	if (!write_file(TRACEFS "/buffer_size_kb", 0, "256"))
+	if (!area_write_file(TRACEFS "/buffer_size_kb", "256"))
 		die_errno(TRACEFS "/buffer_size_kb");
 	for (i = 0; i < NR_PROBES; i++) {
 		struct probe *probe = &probes[i];
 
 		if (set_probe(probe)) {
 			if (!trace_enable(probe->name, TRACE_FILTER))
-				die_errno(EVENTS "/%s", probe->name);
+				die_errno(TRACE_EVENTS "/%s", probe->name);
 		} else if (!probe->notrace) {
 			continue;
 		}
@@ -268,7 +236,7 @@ static size_t read_events(size_t used)
 	return length < 0 ? 0 : length;
 }
 
-static void mark(const char *text)
+void trace_mark(const char *text)
 {
 	if (write(marker_fd, text, strlen(text)) < 0)
 		die_errno(TRACEFS "/trace_marker");
@@ -278,12 +246,13 @@ void trace_open(void)
 {
 	while (read_events(0))
 		;
-	mark(MARK_OPEN);
+	clock_mark();
+	trace_mark(MARK_OPEN);
 }
 
 void trace_close(void)
 {
-	mark(MARK_CLOSE);
+	trace_mark(MARK_CLOSE);
 }
 
 static uint64_t argument(const char *line, const char *name)
@@ -310,27 +279,43 @@ static bool concerns(const struct probe *probe, const char *line,
 	}
 }
 
-/* "  kworker/0:1-12   [000] d..1.  1.234567: name: (symbol+0x0/0x10) ..." */
+/* Those that were told an address are of interest for that of the page alone. */
+static void tell_also(const struct event *event, uint64_t start, uint64_t end)
+{
+	struct probe as = { .scope = BY_TASK };
+
+	if (strstr(event->arguments, " address=0x"))
+		as.scope = BY_ADDRESS;
+	else if (strstr(event->arguments, " start=0x"))
+		as.scope = BY_RANGE;
+	if (concerns(&as, event->arguments, start, end))
+		event_tell(event);
+}
+
 static void count_line(const char *line, uint64_t start, uint64_t end)
 {
-	const char *name = strstr(line, ": ");
-	size_t i, length;
+	struct event event;
+	size_t i;
 
-	if (!name)
+	if (!event_parse(line, &event))
 		return;
-	name += 2;
-	length = strcspn(name, ":");
-	for (i = 0; i < NR_PROBES; i++) {
-		if (strlen(probes[i].name) != length ||
-		    strncmp(probes[i].name, name, length))
-			continue;
-		if (concerns(&probes[i], name, start, end))
-			probes[i].hits++;
-		else
-			probes[i].elsewhere++;
+	if (!strncmp(event.name, TRACE_ALSO, strlen(TRACE_ALSO))) {
+		tell_also(&event, start, end);
 		return;
 	}
-	sites_count(name, start, end);
+	for (i = 0; i < NR_PROBES; i++) {
+		if (strlen(probes[i].name) != (size_t)event.name_length ||
+		    strncmp(probes[i].name, event.name, event.name_length))
+			continue;
+		if (concerns(&probes[i], event.name, start, end)) {
+			probes[i].hits++;
+			event_tell(&event);
+		} else {
+			probes[i].elsewhere++;
+		}
+		return;
+	}
+	sites_count(event.name, start, end);
 }
 
 void trace_count(const void *start, size_t size)
@@ -340,6 +325,8 @@ void trace_count(const void *start, size_t size)
 	char *line, *newline;
 	size_t used = 0, more;
 
+	ktap_moment("page %#llx %#zx", (unsigned long long)from, size);
+	clock_tell();
 	while ((more = read_events(used))) {
 		used += more;
 		buffer[used] = '\0';
@@ -348,6 +335,9 @@ void trace_count(const void *start, size_t size)
 			if (strstr(line, "LOST"))
 				die("trace events were lost: %s", line);
 			closed |= !!strstr(line, MARK_CLOSE);
+			event_tell_mark(line, CLOCK_MARK, "tick ");
+			event_tell_mark(line, MARK_OPEN, "open");
+			event_tell_mark(line, MARK_CLOSE, "close");
 			if (counting && !closed)
 				count_line(line, from, to);
 			counting |= !!strstr(line, MARK_OPEN);

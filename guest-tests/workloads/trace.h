@@ -16,6 +16,11 @@
 /* Workers of the I/O page fault queue and of writeback, who merges pages, and the workloads. */
 #define TRACE_FILTER	"comm ~ \"kworker*\" || comm ~ \"jbd2*\" || comm == \"ksmd\" || comm == \"workloads\""
 
+#define TRACEFS		"/sys/kernel/tracing"
+#define TRACE_GROUP	"faultloop"
+#define TRACE_EVENTS	TRACEFS "/events/" TRACE_GROUP
+#define TRACE_ALSO	"also_"	/* begins the names of what trace_also() sets */
+
 /* Instead of a count: */
 #define TRACE_INLINED	(-1)	/* the kernel has no function of that name */
 #define TRACE_NOTRACE	(-2)	/* it has, but lets nobody probe it */
@@ -26,6 +31,15 @@ void trace_prepare(void);
 /* A kprobe of that name at a place as kprobe_events takes it; both say why not in errno. */
 bool trace_set(const char *name, const char *where);
 bool trace_enable(const char *name, const char *filter);
+
+/*
+ * More functions for the timeline, which count for nothing: a symbol and its
+ * arguments each, as kprobe_events takes them. Returns an exit status.
+ */
+int trace_also(char **arguments, int count);
+
+/* A line of our own in the trace. */
+void trace_mark(const char *text);
 
 /* Forget all events so far; begin and end of what is counted. */
 void trace_open(void);

@@ -144,6 +144,8 @@ static void prove_written(const struct upgrade *upgrade, struct subject *s)
 			   (unsigned long long)found);
 	if (upgrade->act) {
 		ktap_fact("iotlb_upgraded", "%s", entry_text(s->upgraded.iotlb));
+		ktap_fact("pte_upgraded", "%#llx",
+			  (unsigned long long)s->upgraded.pte.desc);
 		ktap_fact("stalls_before_audit", "%llu",
 			  (unsigned long long)s->audit_stalls);
 	}

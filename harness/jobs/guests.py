@@ -29,6 +29,7 @@ from harness.errors import (
     UserError,
 )
 from harness.jobs import pool
+from harness.jobs.moments import Recorder
 from harness.model import (
     BuiltKernel,
     Emulator,
@@ -45,7 +46,7 @@ from harness.vm import command
 from harness.vm.machine import Guest, GuestSpec
 
 RECORD_ROOM = "records"
-RECORD_RECIPE = "3"
+RECORD_RECIPE = "4"
 """Raised when what a record holds, or how a guest is driven, changes."""
 
 _THP = "/sys/kernel/mm/transparent_hugepage/enabled"
@@ -200,6 +201,7 @@ def _one_boot(
     started = time.monotonic()
     boot_seconds, message, end = 0.0, "", ""
     guest = Guest(GuestSpec.of(emulator, job.built, image, job.setup), logs)
+    recorder = Recorder(guest)
     try:
         with guest:
             boot_seconds = time.monotonic() - started
@@ -208,7 +210,7 @@ def _one_boot(
             if job.sites:
                 _probe_sites(guest, job.sites, logs)
             for path in paths:
-                run = _run_workload(guest, path, job.setup)
+                run = _run_workload(guest, path, job.setup, recorder)
                 runs.append(run)
                 if run.failure:
                     message = run.message
@@ -221,6 +223,7 @@ def _one_boot(
         end, message = "HANG", error.message
     except GuestStopped as error:
         end, message = guest.end or "RESET", error.message
+    recorder.write(logs)
     return RawGuest(
         variant=job.variant,
         setup=job.setup.name,
@@ -234,7 +237,7 @@ def _one_boot(
     )
 
 
-def _run_workload(guest: Guest, path: str, setup: Setup) -> WorkloadRun:
+def _run_workload(guest: Guest, path: str, setup: Setup, recorder: Recorder) -> WorkloadRun:
     """One workload with the SMMU's counters around it. A guest that dies or hangs is a finding, not an error."""
     started = time.monotonic()
     before = guest.counters()
@@ -257,7 +260,7 @@ def _run_workload(guest: Guest, path: str, setup: Setup) -> WorkloadRun:
     after = guest.counters() if not failure else {}
     return WorkloadRun(
         path=path,
-        ktap="\n".join(lines) + "\n",
+        ktap="\n".join(recorder.take(path, lines)) + "\n",
         status=status,
         before=before,
         after=after,

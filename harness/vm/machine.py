@@ -26,10 +26,11 @@ from harness.errors import FaultloopError, GuestError, GuestHung
 from harness.vm import command, initramfs, probe
 from harness.vm.attempt import Attempt
 from harness.vm.autopsy import WATCH, Autopsy
+from harness.vm.clock import Clock
 from harness.vm.command import Wiring
 from harness.vm.console import BoundedLog, Console
 from harness.vm.process import Process
-from harness.vm.qmp import Qmp
+from harness.vm.qmp import Event, Qmp
 from harness.vm.spec import CommandResult, Deadlines, End, GuestSpec, Timings
 from harness.vm.ssh import Ssh
 
@@ -45,8 +46,6 @@ _FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s")
 _EXPLAIN_SECONDS = 5.0
 _QUIT_SECONDS = 2.0
 _JOIN_SECONDS = 5.0
-_MOST_STARVED = 15
-"""A deadline stretches to at most this many times itself more."""
 _TAIL_LINES = 60
 
 
@@ -145,6 +144,15 @@ class Guest:
     def smmu(self, names: Iterable[str]) -> dict[str, object]:
         """QOM properties of the SMMU."""
         return {name: self._get(SMMU, name) for name in names}
+
+    def journal(self) -> Mapping[str, Any]:
+        """The SMMU's journal: ``lost`` and ``records`` (docs/emulator.md)."""
+        found: Mapping[str, Any] = self._get(SMMU, "journal")
+        return found
+
+    def device_events(self) -> tuple[Event, ...]:
+        """What the device told over QMP: ``SVA_TESTDEV_SYNC``, ``SVA_TESTDEV_GAVE_UP``."""
+        return tuple(event for event in self._qmp.events if event.name.startswith("SVA_TESTDEV_"))
 
     def cpu_type(self) -> str:
         """QOM type of the first virtual CPU."""
@@ -263,7 +271,7 @@ class Guest:
 
         ``unasked``: an end of the guest is an error, unless ``done`` is true of it.
         """
-        clock = _Clock(self._process, deadline)
+        clock = Clock(self._process, deadline)
         silence = self.spec.deadlines.silence
         while True:
             patience = min(clock.left(), silence - self._console.silence)
@@ -359,24 +367,6 @@ class Guest:
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._began
-
-
-class _Clock:
-    """Counts down a deadline, but not while the host gives QEMU no CPU: a crowded host is not a hung guest."""
-
-    def __init__(self, process: Process, deadline: float) -> None:
-        self._process = process
-        self._deadline = deadline
-        self._began = time.monotonic()
-        self._starved = process.starved()
-
-    def left(self) -> float:
-        """Seconds; negative when it is over."""
-        left = self._deadline - (time.monotonic() - self._began)
-        if left > 0:
-            return left
-        starved = self._process.starved() - self._starved
-        return left + min(starved, self._deadline * _MOST_STARVED)
 
 
 def flatten(stats: Mapping[str, Any], prefix: str = "") -> dict[str, int]:

@@ -7,7 +7,6 @@ Events are kept with their time and can be waited for; nothing here polls.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import socket
 import threading
@@ -26,6 +25,8 @@ from harness.errors import GuestError
 
 _EVENTS_KEPT = 10_000
 _CLOSE_SECONDS = 5.0
+_LOGGED = 16384
+"""Bytes of one message in the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +48,20 @@ class _Client(QMPClient):
         self.logger.addHandler(_Handler(log))
 
     def _cb_outbound(self, msg: Message) -> Message:
-        self._tell("->", json.dumps(dict(msg)))
+        self._tell("->", _brief(msg))
         return super()._cb_outbound(msg)
 
     def _cb_inbound(self, msg: Message) -> Message:
-        self._tell("<-", json.dumps(dict(msg)))
+        self._tell("<-", _brief(msg))
         return super()._cb_inbound(msg)
+
+
+def _brief(message: Message) -> str:
+    """A message as it went over the wire; the middle of a long one (a journal) is left out of the log."""
+    raw = bytes(message)
+    if len(raw) > _LOGGED:
+        raw = raw[: _LOGGED // 2] + b" ... %d bytes ... " % len(raw) + raw[-_LOGGED // 2 :]
+    return raw.decode(errors="replace").strip()
 
 
 class _Handler(logging.Handler):

@@ -16,7 +16,8 @@ from harness.errors import GuestError
 from harness.model import Setup
 from harness.vm import command, initramfs
 from harness.vm.autopsy import trace
-from harness.vm.machine import _Clock, flatten, forwarded_port
+from harness.vm.clock import Clock
+from harness.vm.machine import flatten, forwarded_port
 from harness.vm.probe import CpuSample, judge, program_counters
 from harness.vm.spec import Deadlines, GuestSpec
 
@@ -190,9 +191,9 @@ class Starving:
 
 
 def test_deadline_does_not_run_while_the_host_is_crowded() -> None:
-    plain = _Clock(Starving(1.0), 0.2)  # type: ignore[arg-type]
-    crowded = _Clock(Starving(0.1), 0.2)  # type: ignore[arg-type]
-    forever = _Clock(Starving(0.0), 0.01)  # type: ignore[arg-type]
+    plain = Clock(Starving(1.0), 0.2)  # type: ignore[arg-type]
+    crowded = Clock(Starving(0.1), 0.2)  # type: ignore[arg-type]
+    forever = Clock(Starving(0.0), 0.01)  # type: ignore[arg-type]
     time.sleep(0.4)
     assert plain.left() <= 0
     assert crowded.left() > 0
