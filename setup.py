@@ -11,7 +11,16 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-DATA = ("guest-tests", "kconfigs", "patches", "kernels.yaml", "setups.yaml", "tools/packages.txt")
+DATA = (
+    "README.md",
+    "docs",
+    "guest-tests",
+    "kconfigs",
+    "patches",
+    "kernels.yaml",
+    "setups.yaml",
+    "tools/packages.txt",
+)
 """What `harness.layout` looks for; in git it lies where people look for it."""
 
 _LEFT_BY_HAND = shutil.ignore_patterns(

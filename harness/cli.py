@@ -16,17 +16,18 @@ import typer
 from typer.exceptions import TyperException
 
 from harness.errors import ExitStatus, FaultloopError
-from harness.verbs import host, kernels, patches, reports
+from harness.verbs import host, kernels, manual, patches, reports
 
 app = typer.Typer(
-    add_completion=False,
+    cls=manual.Manual,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Does an arm64 kernel leave a device in an endless page-fault loop, and does a patch mend it?\n\n"
-    "Exit status: 0 FIXES; 1 PARTIAL, NO-EFFECT, REGRESSES; 2 bad input; 3 BASE-UNAFFECTED, INCONCLUSIVE; "
-    "4 harness or host.",
+    "Builds a kernel with and without a patch, boots both in an emulated machine whose SMMUv3 shares page tables "
+    "with the CPU, drives every path by which an entry is upgraded under a device that faults, and compares.",
 )
 for _group in (patches, kernels, reports, host):
+    manual.enter(_group.verbs)
     app.add_typer(_group.verbs)
 
 

@@ -5,10 +5,26 @@ from typing import Annotated
 
 import typer
 
-KernelName = Annotated[str, typer.Option(help="Series of kernels.yaml, a source tree, a tarball, or TREE@REF.")]
-Setups = Annotated[str, typer.Option(help="Setups of setups.yaml, separated by commas.")]
-Workloads = Annotated[str, typer.Option(help="Names or globs of paths, separated by commas.")]
-Accel = Annotated[str, typer.Option(help="tcg, or kvm on an arm64 host (kvm has not been tested).")]
+from harness.verbs import complete
+
+KernelName = Annotated[
+    str,
+    typer.Option(
+        help="Series of kernels.yaml, a source tree, a tarball, or TREE@REF.", autocompletion=complete.kernels
+    ),
+]
+Setups = Annotated[
+    str, typer.Option(help="Setups of setups.yaml, separated by commas.", autocompletion=complete.setups)
+]
+Workloads = Annotated[
+    str, typer.Option(help="Names or globs of paths, separated by commas.", autocompletion=complete.workloads)
+]
+Accel = Annotated[
+    str,
+    typer.Option(
+        help="tcg, or kvm on an arm64 host (kvm has not been tested).", autocompletion=complete.accelerators
+    ),
+]
 Patches = Annotated[
     list[str],
     typer.Argument(

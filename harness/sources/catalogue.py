@@ -121,6 +121,13 @@ def setups(path: Path, select: str = "", *, accel: str = "tcg") -> tuple[Setup, 
     return tuple(Setup(name=n, accel=accel, **_row(n, table).model_dump()) for n in dict.fromkeys(names))
 
 
+def setup_names(path: Path) -> list[tuple[str, str]]:
+    """Names that `setups` takes, and what each is: sets first."""
+    table = datafile.load(path, _Setups)
+    sets = [(name, ", ".join(members)) for name, members in table.sets.items()]
+    return [*sets, *((name, row.cpu) for name, row in table.setups.items())]
+
+
 def _row(name: str, table: _Setups) -> _SetupRow:
     known, *changes = name.split("+")
     if known not in table.setups:

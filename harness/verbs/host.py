@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.verbs import common
+from harness.verbs import common, complete
 
 if TYPE_CHECKING:
     pass
@@ -34,7 +34,10 @@ def doctor() -> None:
 
 @verbs.command("setup")
 def setup_all(
-    kernels: Annotated[list[str], typer.Argument(help="Kernels to build: none, or names of kernels.yaml.")] = [],  # noqa: B006
+    kernels: Annotated[
+        list[str],
+        typer.Argument(help="Kernels to build: none, or names of kernels.yaml.", autocompletion=complete.kernels),
+    ] = [],  # noqa: B006
 ) -> None:
     """Make the emulator, the guest image and the named base kernels, so that later runs find them in the cache."""
     from harness.build import packages

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.options import Accel, Fresh, Json, KernelName, Setups, Workloads
-from harness.verbs import common
+from harness.verbs import common, complete
 
 if TYPE_CHECKING:
     pass
@@ -35,8 +35,14 @@ def run(
 
 @verbs.command("sweep")
 def sweep(
-    kernels: Annotated[str, typer.Option(help="Kernels, as for --kernel, separated by commas.")] = "",
-    setups: Annotated[str, typer.Option(help="Setups or sets of setups.yaml, separated by commas.")] = "",
+    kernels: Annotated[
+        str,
+        typer.Option(help="Kernels, as for --kernel, separated by commas.", autocompletion=complete.some_kernels),
+    ] = "",
+    setups: Annotated[
+        str,
+        typer.Option(help="Setups or sets of setups.yaml, separated by commas.", autocompletion=complete.setups),
+    ] = "",
     workloads: Workloads = "",
     accel: Accel = "tcg",
     fresh: Fresh = False,

@@ -11,7 +11,7 @@ import typer
 
 from harness.errors import ExitStatus
 from harness.options import Accel, Each, Fresh, Json, KernelName, Patches, Setups, Tree, Version, Workloads
-from harness.verbs import common
+from harness.verbs import common, complete
 
 if TYPE_CHECKING:
     from harness.jobs.test_patch import Request
@@ -87,8 +87,15 @@ def compare(
 
 @verbs.command("catalogue")
 def catalogue(
-    names: Annotated[list[str], typer.Argument(help="Names or globs of patches/linux; all when left out.")] = [],  # noqa: B006
-    kernel: Annotated[str, typer.Option(help="Only patches for this series of kernels.yaml.")] = "",
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            help="Names or globs of patches/linux; all when left out.", autocompletion=complete.patches
+        ),
+    ] = [],  # noqa: B006
+    kernel: Annotated[
+        str, typer.Option(help="Only patches for this series of kernels.yaml.", autocompletion=complete.kernels)
+    ] = "",
     drift: Annotated[bool, typer.Option("--drift", help="Only see whether they apply; build nothing.")] = False,
     fresh: Fresh = False,
     as_json: Json = False,
@@ -104,7 +111,10 @@ def catalogue(
 
 @verbs.command("reply")
 def reply(
-    run: Annotated[Path | None, typer.Argument(help="Folder of a run; the last one when it is left out.")] = None,
+    run: Annotated[
+        Path | None,
+        typer.Argument(help="Folder of a run; the last one when it is left out.", autocompletion=complete.runs),
+    ] = None,
 ) -> None:
     """Print a run as plain text for a mail to the list; signing it is left to you."""
     from harness.jobs.reply import reply as job

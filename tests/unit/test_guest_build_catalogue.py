@@ -61,5 +61,9 @@ def test_every_function_of_a_row_is_probed() -> None:
 
 
 def test_probes_that_nobody_asks_for_are_not_set() -> None:
-    probes = set(re.findall(r'\.name = "(\w+)"', source("trace.c"))) - {"notifier", "fault_handler", "folio_mkclean"}
+    probes = set(re.findall(r'\.name = "(\w+)"', source("trace.c"))) - {
+        "notifier",
+        "fault_handler",
+        "folio_mkclean",
+    }
     assert probes == {function for functions in rows().values() for function in functions}

@@ -14,7 +14,16 @@ from tests.vm.command import ROOT, faultloop
 from tests.vm.installed import Installed
 
 QUICK = ("run", "--kernel", "6.1", "--workloads", "anon-reuse", "--setup", "cortex-a57")
-DATA = ("kconfigs", "guest-tests", "patches", "kernels.yaml", "setups.yaml", "tools/packages.txt")
+DATA = (
+    "README.md",
+    "docs",
+    "kconfigs",
+    "guest-tests",
+    "patches",
+    "kernels.yaml",
+    "setups.yaml",
+    "tools/packages.txt",
+)
 
 
 def git(folder: Path, *words: str) -> str:

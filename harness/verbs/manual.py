@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What ``--help`` says beyond options: groups of verbs, examples, exit statuses, environment, files; pure data and
+the two classes that print it below typer's own text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+Rows = Sequence[tuple[str, str]]
+
+PATCH = "Judge a patch"
+KERNEL = "Look at a kernel"
+INSIDE = "Look inside"
+RESULTS = "What was found"
+HOST = "This host, this tool"
+OTHERS = "More"
+PANELS = (PATCH, KERNEL, INSIDE, RESULTS, HOST, OTHERS)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What the help of one verb has besides its text and its options."""
+
+    panel: str
+    examples: Rows = ()
+    """Command line -> what it does."""
+    see: tuple[str, ...] = ()
+    """Other verbs and documents."""
+
+
+PAGES: Mapping[str, Page] = {
+    "test-patch": Page(
+        PATCH,
+        (
+            ("faultloop test-patch x.patch", "on the default kernel, 6.1"),
+            ("faultloop test-patch series.mbox --base 6.12 --each", "the whole series, and each of its steps"),
+            ("faultloop test-patch 20230725134214.1234-1-a@example.org", "a thread, by its Message-ID"),
+            ("faultloop test-patch x.patch --workloads 'anon-*' --setup cortex-a57", "some paths, on one machine"),
+        ),
+        ("faultloop test", "faultloop compare", "docs/patches.md", "docs/verdicts.md"),
+    ),
+    "test": Page(
+        PATCH,
+        (
+            ("faultloop test HEAD~2..", "the last two commits of the kernel tree at hand"),
+            ("faultloop test v6.1.. --tree ~/linux", "all since a tag, of a tree elsewhere"),
+        ),
+        ("faultloop test-patch", "docs/patches.md"),
+    ),
+    "compare": Page(
+        PATCH,
+        (("faultloop compare a.patch b.patch c.patch", "three ways to mend the same, in one table"),),
+        ("faultloop test-patch",),
+    ),
+    "catalogue": Page(
+        PATCH,
+        (
+            ("faultloop catalogue --drift", "do our own patches still apply? builds nothing"),
+            ("faultloop catalogue '6.1-wrong-*'", "those that must be found wrong"),
+        ),
+        ("docs/catalogue.md",),
+    ),
+    "run": Page(
+        KERNEL,
+        (
+            ("faultloop run --kernel 6.12", "a series of kernels.yaml"),
+            ("faultloop run --kernel ~/linux@v6.9 --json", "a tag of a git tree, for programs"),
+        ),
+        ("faultloop sweep", "docs/verdicts.md"),
+    ),
+    "sweep": Page(
+        KERNEL,
+        (("faultloop sweep --kernels 6.1,6.12,newest", "all paths, on all kernels and machines"),),
+        ("docs/sweep.md", "docs/setups.md", "docs/expectations.md"),
+    ),
+    "coverage": Page(
+        KERNEL,
+        (("faultloop coverage --kernel newest", "which functions that upgrade an entry were run, and which not"),),
+        ("docs/coverage.md",),
+    ),
+    "stress": Page(
+        KERNEL,
+        (("faultloop stress --kernel 6.1 --seed 7", "the operations of an earlier run again"),),
+        ("faultloop shell",),
+    ),
+    "shell": Page(
+        INSIDE,
+        (("faultloop shell --kernel 6.1 --patch x.patch", "log in to a guest of the patched kernel"),),
+        ("docs/guest.md",),
+    ),
+    "report": Page(
+        RESULTS,
+        (("faultloop report", "the files of the last run, made anew"),),
+        ("faultloop reply", "docs/verdicts.md"),
+    ),
+    "reply": Page(
+        RESULTS,
+        (("faultloop reply", "the last run, as text for the mailing list"),),
+        ("faultloop test-patch",),
+    ),
+    "workloads": Page(
+        HOST, (("faultloop workloads", "every path, with its kernel functions"),), ("docs/guest.md",)
+    ),
+    "doctor": Page(
+        HOST, (("faultloop doctor", "what is missing, and the line that mends it"),), ("docs/sandbox.md",)
+    ),
+    "setup": Page(HOST, (("faultloop setup 6.1 6.12", "build now what later runs need"),), ("faultloop doctor",)),
+}
+
+_STATUS: Rows = (
+    ("0", "FIXES; not affected; nothing to complain of"),
+    ("1", "PARTIAL, NO-EFFECT, REGRESSES; affected; something differs from what is expected"),
+    ("2", "the input: a patch that does not apply or build, an unknown kernel, a wrong option"),
+    ("3", "BASE-UNAFFECTED, INCONCLUSIVE: nothing can be said"),
+    ("4", "the harness or the host"),
+    ("130, 143", "interrupted (128 and the signal's number)"),
+)
+_ENVIRONMENT: Rows = (
+    ("FAULTLOOP_CACHE", "everything built; by default ~/.cache/faultloop"),
+    ("FAULTLOOP_RESULTS", "what runs found"),
+    ("FAULTLOOP_ARCHIVE", "folders of mails, where a Message-ID is looked up before the network"),
+    ("FAULTLOOP_DEBIAN_MIRROR", "a Debian mirror, where apt knows none"),
+    ("FAULTLOOP_SANDBOX", "off: build without bubblewrap, for patches that you trust"),
+    ("FAULTLOOP_LIMITS", "of a build: hours=6,disk=32"),
+    ("FAULTLOOP_QEMU_SOURCE", "a tree or tarball of QEMU in place of Debian's"),
+    ("NO_COLOR", "plain lines, without colours and without a line that moves"),
+)
+_FILES: Rows = (
+    ("results/<run>/", "a run: run.json, report.txt, results.ktap, junit.xml, reproduce.sh, logs of each guest"),
+    ("results/latest", "the last one. Of a checkout; when installed ~/.local/state/faultloop/results"),
+)
+_FIRST: Rows = (
+    ("faultloop doctor", "is all there that is needed?"),
+    ("faultloop run", "is Linux 6.1 affected?"),
+    ("faultloop test-patch x.patch", "what does this patch do?"),
+    ("cd linux && faultloop test HEAD~2..", "what do my last two commits do?"),
+)
+SEE = ("README.md", "docs/verdicts.md", "faultloop VERB --help")
+
+
+def enter(verbs: typer.Typer) -> None:
+    """Give each verb its group and its page."""
+    for info in verbs.registered_commands:
+        page = PAGES.get(info.name or "")
+        info.rich_help_panel = page.panel if page else OTHERS
+        info.cls = Verb
+
+
+class Verb(TyperCommand):
+    """A verb whose help ends with examples."""
+
+    def format_help(self, ctx: typer.Context, formatter: object) -> None:  # type: ignore[override]
+        super().format_help(ctx, formatter)  # type: ignore[arg-type]
+        page = PAGES.get(self.name or "")
+        if page is not None:
+            _print([("Examples", page.examples), ("See also", [(", ".join(page.see), "")] if page.see else [])])
+
+
+class Manual(TyperGroup):
+    """The command, whose help is a manual page; verbs stand in the order of their groups."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        names = super().list_commands(ctx)
+        panels = {name: PANELS.index(PAGES[name].panel if name in PAGES else OTHERS) for name in names}
+        return sorted(names, key=panels.__getitem__)
+
+    def format_help(self, ctx: typer.Context, formatter: object) -> None:  # type: ignore[override]
+        super().format_help(ctx, formatter)  # type: ignore[arg-type]
+        sections = [
+            ("Exit status", _STATUS),
+            ("Environment", _ENVIRONMENT),
+            ("Files", _FILES),
+            ("Examples", _FIRST),
+        ]
+        _print([*sections, ("See also", [(", ".join(SEE), "")])])
+
+
+def _print(sections: Sequence[tuple[str, Rows]]) -> None:
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for title, rows in sections:
+        if not rows:
+            continue
+        console.print(Text(f" {title}", style="bold"))
+        table = Table.grid(padding=(0, 2))
+        for name, text in rows:
+            if title == "Examples":
+                table.add_row(Text(name))
+                table.add_row(Padding(Text(text, style="dim"), (0, 0, 0, 4)))
+            else:
+                table.add_row(Text(name), Text(text, style="dim")) if text else table.add_row(Text(name))
+        console.print(Padding(table, (0, 0, 1, 3)))
