@@ -38,6 +38,8 @@ def fragments(setup: Setup) -> tuple[str, ...]:
 
 
 DEFAULT_FRAGMENTS = fragments(Setup("default", ""))
+DEBUGINFO = "debuginfo"
+"""The fragment that gives a kernel symbols and types, and leaves its code as it is."""
 
 _RECIPE = 1
 """Part of every key: raise it when a change here makes old entries wrong."""
@@ -184,6 +186,10 @@ def _patched(plan: _Plan, series: Series) -> tuple[Path, Touched | None]:
     return entry, Touched(entry / "touched", fresh.removed)
 
 
+def _has_symbols(plan: _Plan) -> bool:
+    return any(option.name == "DEBUG_INFO_NONE" and option.value == kconfig.NOT_SET for option in plan.options)
+
+
 def _moves_config(touched: Touched) -> bool:
     """Whether the patch may change what Kconfig makes of our fragments."""
     names = [*touched.changed, *touched.removed]
@@ -209,7 +215,8 @@ def _compile_alone(plan: _Plan, folder: Path, source: Sequence[Bind], *, configu
         _make(plan, ["allnoconfig"], binds, log, {"KCONFIG_ALLCONFIG": _ALLCONFIG}, what="configure")
     out = folder / "out"
     kconfig.check(plan.options, products.read_text(out, ".config"))
-    lines = _make(plan, ["Image", "modules"], binds, log, {}, what="build")
+    targets = ["Image", "modules", *(["scripts_gdb"] if _has_symbols(plan) else [])]
+    lines = _make(plan, targets, binds, log, {}, what="build")
     image = folder / "Image"
     for made, kept in (
         ("arch/arm64/boot/Image", image),
@@ -217,6 +224,8 @@ def _compile_alone(plan: _Plan, folder: Path, source: Sequence[Bind], *, configu
         ("System.map", folder / "System.map"),
     ):
         products.keep(out, made, kept)
+    if _has_symbols(plan):
+        products.keep(out, "vmlinux", folder / "vmlinux")
     # Again: what is recorded is what was built with.
     kconfig.check(plan.options, (folder / "config").read_text(encoding="utf-8", errors="replace"))
     facts = {

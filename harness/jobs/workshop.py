@@ -108,10 +108,16 @@ class Workshop:
         self._kernels[name] = found
         return found
 
-    def variant(self, base: Kernel, series: Series | None = None, *, setup: Setup | None = None) -> BuiltKernel:
-        """The kernel that ``setup`` runs (the default's, when there is none), with ``series`` on top."""
+    def variant(
+        self, base: Kernel, series: Series | None = None, *, setup: Setup | None = None, symbols: bool = False
+    ) -> BuiltKernel:
+        """The kernel that ``setup`` runs (the default's, when there is none), with ``series`` on top.
+
+        ``symbols``: with debug information, a variant of its own whose code is the same.
+        """
         series = series or Series()
         fragments = kernel.fragments(setup) if setup else kernel.DEFAULT_FRAGMENTS
+        fragments += (kernel.DEBUGINFO,) if symbols else ()
         special = [name for name in fragments if name not in kernel.DEFAULT_FRAGMENTS]
         how = f", {', '.join(special)}" if special else ""
         what = f"{'patched' if series.patches else 'base'} kernel {base.version}{how}"
