@@ -2,7 +2,7 @@
 # Every target sets up what it needs; `faultloop` itself gives the exit statuses of README.md, make only 0 or 2.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test-patch run sweep coverage stress compare reply report catalogue shell doctor workloads check test test-unit test-emulator test-vm test-long bench format differential mutants fuzz
+.PHONY: help setup test-patch run sweep coverage stress compare reply report catalogue shell trace doctor workloads check test test-unit test-emulator test-vm test-long bench format differential mutants fuzz
 
 FAULTLOOP := ./faultloop
 
@@ -25,6 +25,7 @@ help:
 	@echo 'make sweep      [KERNELS=6.1,6.12,7.3] [SETUPS=...] [WORKLOADS=...]  workloads x kernels x setups, as one matrix'
 	@echo 'make coverage   [KERNEL=...] [PATCH=file]                           which functions that raise an entry do the workloads run?'
 	@echo 'make shell      [KERNEL=...] [PATCH=file]                           log in to a guest with the device'
+	@echo 'make trace      WORKLOAD=... [KERNEL=...] [PATCH=file] [EXPORT=run]  SMMU and kernel functions of one path, in one timeline'
 	@echo 'make stress     [KERNEL=...] [SEED=...] [OPERATIONS=400]            random operations; what fails is shrunk'
 	@echo 'make compare    PATCHES="a b c" [BASE=...]                          several patches for the same thing, in one table'
 	@echo 'make reply      [RUN=results/...]                                  a run as text for the mailing list'
@@ -56,6 +57,10 @@ coverage:
 shell:
 	@$(FAULTLOOP) shell $(call option,KERNEL,--kernel) $(call option,PATCH,--patch) $(call option,SETUP,--setup) \
 		$(call option,ACCEL,--accel)
+
+trace:
+	@$(FAULTLOOP) trace $(if $(EXPORT),--export $(call quote,$(EXPORT)),$(call quote,$(WORKLOAD))) $(call option,KERNEL,--kernel) \
+		$(call option,PATCH,--patch) $(call option,SETUP,--setup) $(call option,ACCEL,--accel) $(if $(JSON),--json)
 
 stress:
 	@$(FAULTLOOP) stress $(call option,KERNEL,--kernel) $(call option,SETUP,--setup) $(call option,SEED,--seed) \

@@ -129,6 +129,21 @@ class Timeline:
     paths: Mapping[str, PathTimeline] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """One path that was traced on its own."""
+
+    path: str
+    kernel: str
+    variant: str
+    setup: str
+    outcome: str
+    reason: str
+    timeline: Timeline
+    exported: Path
+    """For Perfetto."""
+
+
 _TIMELINE = TypeAdapter(Timeline)
 
 

@@ -41,6 +41,7 @@ from harness.model import (
 from harness.oracle import guest as oracle
 from harness.oracle import setup as machine
 from harness.oracle import sva
+from harness.oracle.timeline import MOST_EVENTS
 from harness.recorded import RawGuest, WorkloadRun
 from harness.vm import command
 from harness.vm.machine import Guest, GuestSpec
@@ -67,6 +68,10 @@ class GuestJob:
     workloads: tuple[Workload, ...]
     sites: tuple[str, ...] = ()
     """Places of the kernel's code to probe, as ``workloads --sites`` takes them."""
+    also: tuple[str, ...] = ()
+    """More functions for the timeline, as ``workloads --also`` takes them."""
+    most_events: int = MOST_EVENTS
+    """Kept of each path's timeline."""
 
     @property
     def name(self) -> str:
@@ -150,6 +155,7 @@ class GuestRunner:
             "setup": asdict(job.setup),
             "workloads": [w.path for w in job.workloads],
             **({"sites": job.sites} if job.sites else {}),
+            **({"also": job.also, "events": job.most_events} if job.also else {}),
         }
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
@@ -201,14 +207,16 @@ def _one_boot(
     started = time.monotonic()
     boot_seconds, message, end = 0.0, "", ""
     guest = Guest(GuestSpec.of(emulator, job.built, image, job.setup), logs)
-    recorder = Recorder(guest)
+    recorder = Recorder(guest, job.most_events)
     try:
         with guest:
             boot_seconds = time.monotonic() - started
             _check_sva(guest, job, logs)
             _check_setup(guest, job.setup, logs)
             if job.sites:
-                _probe_sites(guest, job.sites, logs)
+                _probe(guest, "--sites", job.sites, logs / "sites.log")
+            if job.also:
+                _probe(guest, "--also", job.also, logs / "also.log")
             for path in paths:
                 run = _run_workload(guest, path, job.setup, recorder)
                 runs.append(run)
@@ -283,12 +291,12 @@ def _check_sva(guest: Guest, job: GuestJob, logs: Path) -> None:
     )
 
 
-def _probe_sites(guest: Guest, sites: Sequence[str], logs: Path) -> None:
-    """Set a kprobe at each; what the kernel refuses is kept in ``sites.log``."""
-    done = guest.run(["/faultloop/workloads", "--sites", *sites])
+def _probe(guest: Guest, how: str, places: Sequence[str], log: Path) -> None:
+    """Set a kprobe at each place; what the kernel refuses is kept in ``log``."""
+    done = guest.run(["/faultloop/workloads", how, *places])
     if done.status:
         raise InfrastructureError("the guest could not set its probes", detail=done.stdout + done.stderr)
-    (logs / "sites.log").write_text(done.stdout, encoding="utf-8")
+    log.write_text(done.stdout, encoding="utf-8")
 
 
 def _check_setup(guest: Guest, setup: Setup, logs: Path) -> None:

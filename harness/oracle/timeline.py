@@ -58,8 +58,8 @@ _KINDS = {
 }
 _FUNCTIONS = {"notifier": Kind.NOTIFIER, "fault_handler": Kind.HANDLER}
 _SAID = {
-    Kind.NOTIFIER: "notifier callback of the SMMU driver",
-    Kind.HANDLER: "the kernel serves the device's fault",
+    Kind.NOTIFIER: "notifier callback",
+    Kind.HANDLER: "fault handler",
     Kind.RETRY: "CMD_RESUME, retry",
     Kind.ABORT: "CMD_RESUME, abort",
     Kind.TERMINATE: "CMD_RESUME, terminate",

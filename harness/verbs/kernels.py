@@ -103,18 +103,3 @@ def stress(
     job.show(found, sys.stdout, as_json=as_json)
     sys.stdout.flush()
     raise typer.Exit(job.status(found))
-
-
-@verbs.command("shell")
-def shell(
-    kernel: KernelName = "",
-    patch: Annotated[list[str], typer.Option(help="Patch to build the kernel with.")] = [],  # noqa: B006
-    setup: Setups = "",
-    accel: Accel = "tcg",
-) -> None:
-    """Log in to a booted guest with the device and the workloads; it is powered off when you leave."""
-    from harness.jobs.shell import shell as job
-
-    raise typer.Exit(
-        job(common.workshop(), kernel=kernel, patches=tuple(patch), setup=setup, accel=common.accel_of(accel))
-    )

@@ -91,7 +91,15 @@ PAGES: Mapping[str, Page] = {
     "shell": Page(
         INSIDE,
         (("faultloop shell --kernel 6.1 --patch x.patch", "log in to a guest of the patched kernel"),),
-        ("docs/guest.md",),
+        ("faultloop trace", "docs/guest.md"),
+    ),
+    "trace": Page(
+        INSIDE,
+        (
+            ("faultloop trace anon-reuse", "SMMU and kernel functions of one path, in one timeline"),
+            ("faultloop trace --export results/latest", "what a run recorded, for Perfetto"),
+        ),
+        ("faultloop shell", "docs/timeline.md"),
     ),
     "report": Page(
         RESULTS,
