@@ -2,7 +2,7 @@
 # Every target sets up what it needs; `faultloop` itself gives the exit statuses of README.md, make only 0 or 2.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test-patch run sweep coverage stress compare reply report catalogue shell trace doctor workloads check test test-unit test-emulator test-vm test-long bench format differential mutants fuzz
+.PHONY: help setup test-patch run sweep coverage stress compare reply report history catalogue shell trace doctor workloads check test test-unit test-emulator test-vm test-long bench format differential mutants fuzz
 
 FAULTLOOP := ./faultloop
 
@@ -30,6 +30,7 @@ help:
 	@echo 'make compare    PATCHES="a b c" [BASE=...]                          several patches for the same thing, in one table'
 	@echo 'make reply      [RUN=results/...]                                  a run as text for the mailing list'
 	@echo 'make report     [RUN=results/...]                                  the reports of a run made anew: HTML, text, KTAP, JUnit'
+	@echo 'make history    PATH_NAME=... [KERNEL=...] [SETUP=...] [COUNTER=...] what became of a path, run by run'
 	@echo 'make catalogue  [KERNEL=6.1] [NAMES=...] [DRIFT=1]                  our own patches: is each as expected?'
 	@echo 'make workloads                                                     which paths there are'
 	@echo 'make doctor                                                        what is missing on this host'
@@ -76,6 +77,11 @@ catalogue:
 
 reply report:
 	@$(FAULTLOOP) $@ $(if $(RUN),$(call quote,$(RUN)))
+
+history:
+	@$(if $(PATH_NAME),,echo 'make history: name a path: make history PATH_NAME=anon-reuse' >&2; exit 2;) \
+	$(FAULTLOOP) history $(call option,KERNEL,--kernel) $(call option,SETUP,--setup) $(call option,COUNTER,--counter) \
+		$(if $(JSON),--json) -- $(call quote,$(PATH_NAME))
 
 workloads doctor:
 	@$(FAULTLOOP) $@

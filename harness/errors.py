@@ -56,6 +56,10 @@ class KernelConfigError(UserError):
     """Options that were asked for are missing from the resulting ``.config``."""
 
 
+class DriverError(InfrastructureError):
+    """The guest driver does not build for a kernel that does: an interface of the kernel's has moved."""
+
+
 class GuestError(InfrastructureError):
     """A guest could not be started or controlled; not the guest kernel's fault."""
 

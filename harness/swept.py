@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.model import BuiltKernel, GuestRecord, Kernel, PathResult, Setup, Splat, Workload
+from harness.past import Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class Cell:
     """Why there is no record."""
     theirs: bool = False
     """The kernel or the user is at fault, not the harness or the host."""
+    stage: Stage = Stage.RAN
+    """How far the kernel came."""
 
     @property
     def name(self) -> str:

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from harness.errors import FaultloopError, InfrastructureError
-from harness.jobs import report
+from harness.jobs import history, report
 from harness.model import BuiltKernel, Run
 from harness.report import document, reproduce, schema
 from harness.shown import printable
@@ -55,10 +55,11 @@ class RunFolder:
             raise
 
     def keep(self, run: Run) -> Path:
-        """Write the reports, then put the folder in its place."""
+        """Write the reports, put the folder in its place, and the run into the history."""
         try:
-            _write(run, self.path)
             final = self._root / self._name
+            _write(run, self.path)
+            history.write_kcidb(history.of_run(run, final), self.path)
             self.path.rename(final)
             link = self._root / f".latest-{os.getpid()}"
             link.unlink(missing_ok=True)
@@ -67,6 +68,7 @@ class RunFolder:
         except OSError as error:
             shutil.rmtree(self.path, ignore_errors=True)
             raise InfrastructureError(f"{self._root}: results cannot be written: {error}") from error
+        history.remember(run, final)
         return final
 
     def keep_files(self, write: Callable[[Path], None]) -> Path:

@@ -13,7 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.build.kernel import fragments
-from harness.errors import ExitStatus, FaultloopError, UserError
+from harness.errors import DriverError, ExitStatus, FaultloopError, UserError
+from harness.jobs import history
 from harness.jobs.guests import GuestJob, GuestRunner
 from harness.jobs.mended import mended
 from harness.jobs.results import RunFolder
@@ -21,6 +22,7 @@ from harness.jobs.test_patch import Request
 from harness.jobs.workshop import Workshop
 from harness.layout import project
 from harness.model import BuiltKernel, Kernel, Outcome, Setup, Workload
+from harness.past import Stage
 from harness.report import sweep as report
 from harness.sources import catalogue
 from harness.swept import Cell, Sweep
@@ -53,7 +55,9 @@ def sweep(request: Request, shop: Workshop, kernels: Sequence[str]) -> tuple[Swe
             (partial / "sweep.txt").write_text(report.plain(done), encoding="utf-8")
             (partial / "sweep.json").write_text(report.dump(done, status), encoding="utf-8")
 
-        return replace(done, folder=folder.keep_files(write)), status
+        done = replace(done, folder=folder.keep_files(write))
+    history.remember_sweep(done, status, emulator=emulator.key, image=image.key)
+    return done, status
 
 
 def judge(done: Sweep) -> ExitStatus:
@@ -91,7 +95,7 @@ def _built(kernel: Kernel, setups: Sequence[Setup], shop: Workshop) -> list[Cell
                 shop.progress.say(f"{kernel.version} for {setup.name}: {error.message}")
         result = made[kind]
         if isinstance(result, FaultloopError):
-            cells.append(_failed(Cell(kernel, setup), result))
+            cells.append(_failed(Cell(kernel, setup), result, build=True))
         else:
             cells.append(Cell(kernel, setup, result))
     return cells
@@ -132,11 +136,14 @@ def _run(
             made[number] = _failed(cells[number], result)
         elif not result.booted:
             why = result.results[0].reason if result.results else result.end
-            made[number] = replace(cells[number], record=result, error=f"does not boot: {why}", theirs=True)
+            error = f"does not boot: {why}"
+            made[number] = replace(cells[number], record=result, error=error, theirs=True, stage=Stage.BOOT)
         else:
             made[number] = replace(cells[number], record=result)
     return made
 
 
-def _failed(cell: Cell, error: FaultloopError) -> Cell:
-    return replace(cell, error=error.message, theirs=isinstance(error, UserError))
+def _failed(cell: Cell, error: FaultloopError, *, build: bool = False) -> Cell:
+    theirs = isinstance(error, UserError)
+    stage = Stage.DRIVER if isinstance(error, DriverError) else Stage.BUILD if build and theirs else Stage.HARNESS
+    return replace(cell, error=error.message, theirs=theirs, stage=stage)

@@ -111,6 +111,14 @@ PAGES: Mapping[str, Page] = {
         (("faultloop reply", "the last run, as text for the mailing list"),),
         ("faultloop test-patch",),
     ),
+    "history": Page(
+        RESULTS,
+        (
+            ("faultloop history anon-reuse", "run by run, and night by night"),
+            ("faultloop history 'anon-*' --kernel 6.1 --counter cmd-resume", "with a counter of the SMMU"),
+        ),
+        ("faultloop sweep", "docs/nightly.md"),
+    ),
     "workloads": Page(
         HOST, (("faultloop workloads", "every path, with its kernel functions"),), ("docs/guest.md",)
     ),
@@ -131,6 +139,8 @@ _STATUS: Rows = (
 _ENVIRONMENT: Rows = (
     ("FAULTLOOP_CACHE", "everything built; by default ~/.cache/faultloop"),
     ("FAULTLOOP_RESULTS", "what runs found"),
+    ("FAULTLOOP_HISTORY", "the database of all runs; by default history.sqlite beside what runs found"),
+    ("FAULTLOOP_KCIDB_ORIGIN", "who submits to KCIDB, in kcidb.json"),
     ("FAULTLOOP_ARCHIVE", "folders of mails, where a Message-ID is looked up before the network"),
     ("FAULTLOOP_DEBIAN_MIRROR", "a Debian mirror, where apt knows none"),
     ("FAULTLOOP_SANDBOX", "off: build without bubblewrap, for patches that you trust"),

@@ -117,7 +117,7 @@ def test_a_run_folder_is_whole_and_latest_points_to_it(tmp_path: Path) -> None:
         (where / "base").mkdir()
         kept = folder.keep(run(tmp_path, BASE, PATCHED))
     assert kept.parent == results and (results / "latest").resolve() == kept.resolve()
-    assert {p.name for p in results.iterdir()} == {kept.name, "latest"}
+    assert {p.name for p in results.glob("[!.]*")} == {kept.name, "latest", "history.sqlite"}
     assert kept.name.endswith("PATCH-mm-evil-name")
     names = {str(p.relative_to(kept)) for p in kept.rglob("*") if p.is_file()}
     assert {"run.json", "junit.xml", "results.ktap", "report.txt", "reproduce.sh", "series.patch"} <= names

@@ -84,6 +84,8 @@ def test_it_finds_all_that_a_checkout_has_built(command: Installed, kernel_tree:
     for part in ("kernel", "emulator", "guest", "builds", "setups", "paths"):
         assert called.run[part] == ours.run[part], part
     assert "1 from the cache" in called.stderr
-    (found,) = [p for p in (command.state / "faultloop" / "results").iterdir() if not p.is_symlink()]
+    (found,) = [
+        p for p in (command.state / "faultloop" / "results").iterdir() if p.is_dir() and not p.is_symlink()
+    ]
     assert (found / "run.json").is_file()
     assert git(kernel_tree, "status", "--porcelain", "--ignored") == ""
