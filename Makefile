@@ -2,13 +2,21 @@
 # Every target sets up what it needs; `faultloop` itself gives the exit statuses of README.md, make only 0 or 2.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test-patch run sweep coverage stress compare reply report history catalogue shell trace doctor workloads check test test-unit test-emulator test-vm test-long bench format differential mutants fuzz
+.PHONY: help setup test-patch run sweep coverage stress compare reply report history catalogue shell trace scheduler worker doctor workloads check test test-unit test-emulator test-vm test-long bench format differential mutants fuzz
 
 FAULTLOOP := ./faultloop
 
 # SANDBOX=off: build without bubblewrap (docs/sandbox.md)
 ifdef SANDBOX
 export FAULTLOOP_SANDBOX := $(SANDBOX)
+endif
+
+# POOL=tls://host:port, STORE=url: guests and builds on other machines (docs/pool.md)
+ifdef POOL
+export FAULTLOOP_POOL := $(POOL)
+endif
+ifdef STORE
+export FAULTLOOP_STORE := $(STORE)
 endif
 
 # NAME=value on make's command line -> --option value, quoted for the shell
@@ -32,6 +40,8 @@ help:
 	@echo 'make report     [RUN=results/...]                                  the reports of a run made anew: HTML, text, KTAP, JUnit'
 	@echo 'make history    PATH_NAME=... [KERNEL=...] [SETUP=...] [COUNTER=...] what became of a path, run by run'
 	@echo 'make catalogue  [KERNEL=6.1] [NAMES=...] [DRIFT=1]                  our own patches: is each as expected?'
+	@echo 'make scheduler  [LISTEN=tls://host:port]                            of a pool of machines; then POOL=tls://host:port STORE=url'
+	@echo 'make worker     POOL=tls://host:port [STORE=url] [BUILD=1] [GUESTS=n]  offer this machine to a pool'
 	@echo 'make workloads                                                     which paths there are'
 	@echo 'make doctor                                                        what is missing on this host'
 	@echo 'make test       all tests that fit into an hour on a new machine; make test-long: the rest'
@@ -82,6 +92,13 @@ history:
 	@$(if $(PATH_NAME),,echo 'make history: name a path: make history PATH_NAME=anon-reuse' >&2; exit 2;) \
 	$(FAULTLOOP) history $(call option,KERNEL,--kernel) $(call option,SETUP,--setup) $(call option,COUNTER,--counter) \
 		$(if $(JSON),--json) -- $(call quote,$(PATH_NAME))
+
+scheduler:
+	@$(FAULTLOOP) scheduler $(if $(LISTEN),$(call quote,$(LISTEN)))
+
+worker:
+	@$(if $(POOL),,echo 'make worker: name the scheduler: make worker POOL=tls://host:port' >&2; exit 2;) \
+	$(FAULTLOOP) worker $(if $(BUILD),--build) $(call option,GUESTS,--guests) -- $(call quote,$(POOL))
 
 workloads doctor:
 	@$(FAULTLOOP) $@

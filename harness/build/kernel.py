@@ -102,16 +102,7 @@ def build(
     the compiler's lines), KernelConfigError (an option got lost) and InfrastructureError.
     """
     layout = layout or project()
-    paths = [layout.kconfigs / f"{name}.config" for name in fragments]
-    plan = _Plan(
-        kernel=kernel,
-        options=kconfig.read_fragments(paths, kernel.version),
-        tools=toolchain.kernel_versions(),
-        cache=cache,
-        sandbox=sandbox,
-        jobs=jobs or os.cpu_count() or 1,
-        on_output=on_output or (lambda line: None),
-    )
+    plan = _plan(kernel, cache, sandbox, jobs, on_output, fragments, layout)
     entry, touched = _patched(plan, series) if series.patches else (_base(plan), None)
     driver = _driver(plan, entry, touched, layout.driver)
     facts = json.loads((entry / "build.json").read_text(encoding="utf-8"))
@@ -129,6 +120,58 @@ def build(
         seconds=facts["seconds"],
         warnings=tuple(facts["warnings"]),
         confined=sandbox.confined,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """Where the cache keeps what makes up a variant: room and key of each."""
+
+    base: tuple[str, str]
+    kernel: tuple[str, str]
+    """The base's, when the series changes nothing."""
+    driver: tuple[str, str]
+
+
+def entries(
+    kernel: Kernel,
+    series: Series,
+    *,
+    cache: Cache,
+    sandbox: Sandbox,
+    fragments: Sequence[str] = DEFAULT_FRAGMENTS,
+    layout: Layout | None = None,
+) -> Entries:
+    """What :func:`build` would make of the same, whether it is there or not; PatchError as there."""
+    layout = layout or project()
+    plan = _plan(kernel, cache, sandbox, None, None, fragments, layout)
+    base = key = plan.key(None)
+    if series.patches:
+        with tempfile.TemporaryDirectory(prefix="faultloop-apply-") as scratch:
+            fresh = _applied(plan, series, Path(scratch))
+            key = plan.key(fresh) if fresh.changed or fresh.removed else base
+    driver = _driver_key(plan, key, _driver_files(layout.driver))
+    return Entries((_ROOM, base), (_ROOM, key), (_DRIVER_ROOM, driver))
+
+
+def _plan(
+    kernel: Kernel,
+    cache: Cache,
+    sandbox: Sandbox,
+    jobs: int | None,
+    on_output: OnOutput | None,
+    fragments: Sequence[str],
+    layout: Layout,
+) -> _Plan:
+    paths = [layout.kconfigs / f"{name}.config" for name in fragments]
+    return _Plan(
+        kernel=kernel,
+        options=kconfig.read_fragments(paths, kernel.version),
+        tools=toolchain.kernel_versions(),
+        cache=cache,
+        sandbox=sandbox,
+        jobs=jobs or os.cpu_count() or 1,
+        on_output=on_output or (lambda line: None),
     )
 
 
@@ -155,11 +198,7 @@ def _base(plan: _Plan) -> Path:
 def _patched(plan: _Plan, series: Series) -> tuple[Path, Touched | None]:
     """Entry of the patched variant, and what the series touches as it lies in that entry; None for nothing."""
     with tempfile.TemporaryDirectory(prefix="faultloop-apply-") as scratch:
-        applied = Path(scratch, "applied")
-        applied.mkdir()
-        result = patch_apply.apply(plan.kernel.tree, series, applied)
-        (folder := Path(scratch, "touched")).mkdir()
-        fresh = write_touched(result, applied, folder)
+        fresh = _applied(plan, series, Path(scratch))
         if not fresh.changed and not fresh.removed:
             return _base(plan), None
 
@@ -188,6 +227,15 @@ def _patched(plan: _Plan, series: Series) -> tuple[Path, Touched | None]:
 
 def _has_symbols(plan: _Plan) -> bool:
     return any(option.name == "DEBUG_INFO_NONE" and option.value == kconfig.NOT_SET for option in plan.options)
+
+
+def _applied(plan: _Plan, series: Series, scratch: Path) -> Touched:
+    """The files that the series touches, as they are afterwards, in ``scratch``."""
+    applied = scratch / "applied"
+    applied.mkdir()
+    result = patch_apply.apply(plan.kernel.tree, series, applied)
+    (folder := scratch / "touched").mkdir()
+    return write_touched(result, applied, folder)
 
 
 def _moves_config(touched: Touched) -> bool:
@@ -242,13 +290,7 @@ def _compile_alone(plan: _Plan, folder: Path, source: Sequence[Bind], *, configu
 
 def _driver(plan: _Plan, entry: Path, touched: Touched | None, sources: Path) -> Path:
     """Entry of the guest driver for the kernel in ``entry``."""
-    files = {
-        p.relative_to(sources).as_posix(): p.read_bytes() for p in sorted(sources.rglob("*")) if _is_source(p)
-    }
-    if not {"Makefile", "Kbuild"}.intersection(files):
-        raise InfrastructureError(f"{sources}: the guest driver's sources are not there (no Makefile, no Kbuild)")
-    identity = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    key = digest("driver", _RECIPE, *plan.sandbox.mark, entry.name, identity)
+    files = _driver_files(sources)
 
     def maker(folder: Path) -> None:
         work = folder / "work"
@@ -269,7 +311,21 @@ def _driver(plan: _Plan, entry: Path, touched: Touched | None, sources: Path) ->
         shutil.rmtree(work)
         shutil.rmtree(folder / "src", ignore_errors=True)
 
-    return plan.cache.make(_DRIVER_ROOM, key, maker)
+    return plan.cache.make(_DRIVER_ROOM, _driver_key(plan, entry.name, files), maker)
+
+
+def _driver_files(sources: Path) -> dict[str, bytes]:
+    files = {
+        p.relative_to(sources).as_posix(): p.read_bytes() for p in sorted(sources.rglob("*")) if _is_source(p)
+    }
+    if not {"Makefile", "Kbuild"}.intersection(files):
+        raise InfrastructureError(f"{sources}: the guest driver's sources are not there (no Makefile, no Kbuild)")
+    return files
+
+
+def _driver_key(plan: _Plan, kernel: str, files: Mapping[str, bytes]) -> str:
+    identity = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    return digest("driver", _RECIPE, *plan.sandbox.mark, kernel, identity)
 
 
 def _make(

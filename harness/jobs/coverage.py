@@ -57,7 +57,7 @@ def coverage(request: Request, shop: Workshop) -> tuple[Coverage, ExitStatus]:
 
     folder = RunFolder(request.results, f"coverage {kernel.version}")
     with folder.open() as where:
-        runner = GuestRunner(shop.cache, emulator, image, fresh=request.fresh)
+        runner = GuestRunner(shop.cache, emulator, image, fresh=request.fresh, elsewhere=shop.elsewhere)
         variant = "patched" if given.series.patches else "base"
         jobs = [GuestJob(variant, built, setup, workloads, sites=lines) for setup in setups]
         with shop.progress.step(f"{len(jobs)} guests, {len(lines)} probes", like="coverage guests") as step:

@@ -81,11 +81,20 @@ class GuestJob:
 class GuestRunner:
     """Runs guests for one job; ``fresh`` ignores records of earlier runs."""
 
-    def __init__(self, cache: Cache, emulator: Emulator, image: GuestImage, *, fresh: bool = False) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        emulator: Emulator,
+        image: GuestImage,
+        *,
+        fresh: bool = False,
+        elsewhere: pool.Elsewhere | None = None,
+    ) -> None:
         self._cache = cache
         self._emulator = emulator
         self._image = image
         self._fresh = fresh
+        self._elsewhere = elsewhere
         self.ran = 0
         """Guests that were run, not taken from the cache."""
 
@@ -118,7 +127,10 @@ class GuestRunner:
                 self.ran += 1
                 on_done(job.name)
 
-        errors = pool.run([self._task(job, where) for job, where in todo], at_once=at_once, on_end=ended)
+        if self._elsewhere is not None:
+            errors = self._elsewhere.guests(todo, self._emulator, self._image, ended)
+        else:
+            errors = pool.run([self._task(job, where) for job, where in todo], at_once=at_once, on_end=ended)
         failed = {where: error for (_, where), error in zip(todo, errors, strict=True) if error is not None}
         wheres = [folder / job.name for job in jobs]
         return [failed.get(where) or replace(load(where), logs=where) for where in wheres]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Spread guests over processes of this host.
+"""Where guests and builds run: in processes of this host, or on other machines (``POOL=``).
 
 A process for each task, not a thread: a signal ends a process in the middle of any wait, so that Ctrl-C and
 SIGTERM unwind every guest's context manager at once. Tasks hand over their results as files; only errors
@@ -18,8 +18,18 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.errors import ExitStatus, FaultloopError, InfrastructureError
+
+if TYPE_CHECKING:
+    from harness.build.cache import Cache
+    from harness.build.sandbox import Sandbox
+    from harness.model import Emulator, GuestImage, Kernel, Series
+
+VARIABLE = "FAULTLOOP_POOL"
+"""Names the scheduler of a pool of machines."""
 
 Task = Callable[[], None]
 OnEnd = Callable[[int, FaultloopError | None], None]
@@ -28,6 +38,37 @@ _HELD = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _STOP_SECONDS = 20.0
 """How long a task may take to clean up after SIGTERM before it is killed."""
+
+
+class Elsewhere(Protocol):
+    """Other machines: `harness.jobs.cluster`."""
+
+    def guests(
+        self, todo: Sequence[tuple[Any, Path]], emulator: Emulator, image: GuestImage, on_end: OnEnd
+    ) -> list[FaultloopError | None]:
+        """Run guests (`GuestJob`, and where its logs go), as many at once as fit; the error of each."""
+        ...
+
+    def kernel(
+        self, source: Kernel, series: Series, fragments: Sequence[str], *, on_output: Callable[[str], None]
+    ) -> None:
+        """See to it that the cache has all that a build of this kernel would make."""
+        ...
+
+
+def elsewhere(
+    url: str, *, cache: Cache, sandbox: Callable[[], Sandbox], say: Callable[[str], None]
+) -> Elsewhere | None:
+    """The pool of machines whose scheduler is at ``url``, or in FAULTLOOP_POOL; None: this host alone.
+
+    UserError when such a scheduler must not be used. Connects when it is first needed.
+    """
+    url = url or os.environ.get(VARIABLE, "")
+    if not url:
+        return None
+    from harness.jobs.cluster import Cluster  # Dask takes a second to import
+
+    return Cluster(url, cache=cache, sandbox=sandbox, say=say)
 
 
 def run(tasks: Sequence[Task], *, at_once: int, on_end: OnEnd | None = None) -> list[FaultloopError | None]:
@@ -94,11 +135,10 @@ def _stop(processes: Sequence[BaseProcess]) -> None:
 
 def _child(task: Task, theirs: Connection, parent: int) -> None:
     """Body of a task's process: no traceback for the user, whatever happens."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)
+    unwind_on_signals()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
     try:
-        _end_with(parent)
+        end_with(parent)
         task()
     except FaultloopError as error:
         theirs.send(error)
@@ -114,7 +154,13 @@ def _child(task: Task, theirs: Connection, parent: int) -> None:
     sys.stderr.flush()
 
 
-def _end_with(parent: int) -> None:
+def unwind_on_signals() -> None:
+    """SIGTERM and SIGINT raise KeyboardInterrupt in this process, once."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
+
+
+def end_with(parent: int) -> None:
     """SIGTERM when the parent dies, of whatever: nobody would take the results.
 
     The signal comes when the thread ends that forked (prctl(2)): the parent's stays to the end of :func:`run`.

@@ -40,7 +40,7 @@ def sweep(request: Request, shop: Workshop, kernels: Sequence[str]) -> tuple[Swe
     found = {kernel.digest: kernel for kernel in map(shop.kernel, dict.fromkeys(kernels or [""]))}
     emulator, image = shop.emulator, shop.guest_image
     cells = [cell for kernel in found.values() for cell in _built(kernel, setups, shop)]
-    runner = GuestRunner(shop.cache, emulator, image, fresh=request.fresh)
+    runner = GuestRunner(shop.cache, emulator, image, fresh=request.fresh, elsewhere=shop.elsewhere)
     jobs = {n: _job(cell, cell.built, workloads) for n, cell in enumerate(cells) if cell.built}
     known = sum(runner.known(job) for job in jobs.values())
     if known:

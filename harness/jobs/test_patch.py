@@ -76,7 +76,7 @@ def run_series(request: Request, shop: Workshop, given: Given) -> tuple[Run, Pat
 
     folder = RunFolder(request.results, series.title or f"kernel {kernel.version}")
     with folder.open() as where:
-        runner = GuestRunner(shop.cache, emulator, image, fresh=request.fresh)
+        runner = GuestRunner(shop.cache, emulator, image, fresh=request.fresh, elsewhere=shop.elsewhere)
         records = _guests(runner, request, shop, where, (base, patched), setups, workloads)
         run = Run(
             job="test-patch" if series.patches else "run",

@@ -13,6 +13,7 @@ from harness import layout
 from harness.build import emulator, emulator_bench, guest, kernel
 from harness.build.cache import Cache
 from harness.build.sandbox import UNCONFINED, Sandbox, of_user
+from harness.jobs import pool as machines
 from harness.model import BuiltKernel, Emulator, GuestImage, Kernel, Series, Setup
 from harness.progress import Progress, Step
 from harness.sources import kernels, patch_input
@@ -23,12 +24,15 @@ from harness.sources.patch_input import Given
 class Workshop:
     """Cache, sandbox and sources of one run; hands out emulator, guest image and kernels."""
 
-    def __init__(self, progress: Progress | None = None) -> None:
+    def __init__(self, progress: Progress | None = None, *, pool: str = "") -> None:
         root = layout.cache_root()
         self.progress = progress or Progress(root / "timings.json")
         self.cache = Cache(root, notice=self.progress.say)
         self.cores = os.cpu_count() or 1
         self._kernels: dict[str, Kernel] = {}
+        self.elsewhere = machines.elsewhere(
+            pool, cache=self.cache, sandbox=lambda: self.sandbox, say=self.progress.say
+        )
 
     @cached_property
     def sandbox(self) -> Sandbox:
@@ -122,13 +126,16 @@ class Workshop:
         how = f", {', '.join(special)}" if special else ""
         what = f"{'patched' if series.patches else 'base'} kernel {base.version}{how}"
         with self.progress.step(what) as step:
+            on_output = _counting(step)
+            if self.elsewhere is not None:
+                self.elsewhere.kernel(base, series, fragments, on_output=on_output)
             built = kernel.build(
                 base,
                 series,
                 cache=self.cache,
                 sandbox=self.sandbox,
                 jobs=self.cores,
-                on_output=_counting(step),
+                on_output=on_output,
                 fragments=fragments,
             )
             step.note = f"{built.objects} objects" + ("" if step.worked else ", from the cache")

@@ -76,10 +76,10 @@ def request_of(
     )
 
 
-def workshop() -> Workshop:
+def workshop(pool: str = "") -> Workshop:
     from harness.jobs.workshop import Workshop
 
-    return Workshop()
+    return Workshop(pool=pool)
 
 
 def results() -> Path:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.options import Accel, Fresh, Json, KernelName, Setups, Workloads
+from harness.options import Accel, Fresh, Json, KernelName, Pool, Setups, Workloads
 from harness.verbs import common, complete
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def run(
     setup: Setups = "",
     workloads: Workloads = "",
     accel: Accel = "tcg",
+    pool: Pool = "",
     fresh: Fresh = False,
     as_json: Json = False,
 ) -> None:
@@ -30,7 +31,7 @@ def run(
     from harness.jobs.test_patch import run_kernel
 
     request = common.request_of(kernel, setup, workloads, accel, fresh)
-    common.finish(*run_kernel(request, common.workshop()), as_json=as_json)
+    common.finish(*run_kernel(request, common.workshop(pool)), as_json=as_json)
 
 
 @verbs.command("sweep")
@@ -45,6 +46,7 @@ def sweep(
     ] = "",
     workloads: Workloads = "",
     accel: Accel = "tcg",
+    pool: Pool = "",
     fresh: Fresh = False,
     as_json: Json = False,
 ) -> None:
@@ -53,7 +55,7 @@ def sweep(
     from harness.report import sweep as report
 
     names = kernels.replace(",", " ").split()
-    found, status = job(common.request_of("", setups, workloads, accel, fresh), common.workshop(), names)
+    found, status = job(common.request_of("", setups, workloads, accel, fresh), common.workshop(pool), names)
     common.tell_result(found, status, report.show, report.dump, as_json=as_json)
 
 
@@ -64,6 +66,7 @@ def coverage(
     setup: Setups = "",
     workloads: Workloads = "",
     accel: Accel = "tcg",
+    pool: Pool = "",
     fresh: Fresh = False,
     as_json: Json = False,
 ) -> None:
@@ -72,7 +75,7 @@ def coverage(
     from harness.report import coverage as report
 
     found, status = job(
-        common.request_of(kernel, setup, workloads, accel, fresh, patches=patch), common.workshop()
+        common.request_of(kernel, setup, workloads, accel, fresh, patches=patch), common.workshop(pool)
     )
     common.tell_result(found, status, report.show, report.dump, as_json=as_json)
 

@@ -76,7 +76,7 @@ PAGES: Mapping[str, Page] = {
     "sweep": Page(
         KERNEL,
         (("faultloop sweep --kernels 6.1,6.12,newest", "all paths, on all kernels and machines"),),
-        ("docs/sweep.md", "docs/setups.md", "docs/expectations.md"),
+        ("docs/sweep.md", "docs/setups.md", "docs/expectations.md", "docs/pool.md"),
     ),
     "coverage": Page(
         KERNEL,
@@ -125,6 +125,22 @@ PAGES: Mapping[str, Page] = {
     "doctor": Page(
         HOST, (("faultloop doctor", "what is missing, and the line that mends it"),), ("docs/sandbox.md",)
     ),
+    "scheduler": Page(
+        HOST,
+        (
+            ("faultloop scheduler", "of several workers on this machine"),
+            ("faultloop scheduler tls://192.0.2.1:8786", "of a pool of machines"),
+        ),
+        ("faultloop worker", "docs/pool.md"),
+    ),
+    "worker": Page(
+        HOST,
+        (
+            ("faultloop worker tls://192.0.2.1:8786", "run guests, one on each core"),
+            ("faultloop worker tls://192.0.2.1:8786 --build --guests 0", "build kernels only"),
+        ),
+        ("faultloop scheduler", "docs/pool.md"),
+    ),
     "setup": Page(HOST, (("faultloop setup 6.1 6.12", "build now what later runs need"),), ("faultloop doctor",)),
 }
 
@@ -145,6 +161,9 @@ _ENVIRONMENT: Rows = (
     ("FAULTLOOP_DEBIAN_MIRROR", "a Debian mirror, where apt knows none"),
     ("FAULTLOOP_SANDBOX", "off: build without bubblewrap, for patches that you trust"),
     ("FAULTLOOP_LIMITS", "of a build: hours=6,disk=32"),
+    ("FAULTLOOP_POOL", "scheduler of other machines, where guests and builds run; the option --pool"),
+    ("FAULTLOOP_STORE", "URL of what these machines share"),
+    ("FAULTLOOP_TLS_CA, _CERT, _KEY", "files for tls://"),
     ("FAULTLOOP_QEMU_SOURCE", "a tree or tarball of QEMU in place of Debian's"),
     ("NO_COLOR", "plain lines, without colours and without a line that moves"),
 )

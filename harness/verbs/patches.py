@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.errors import ExitStatus
-from harness.options import Accel, Each, Fresh, Json, KernelName, Patches, Setups, Tree, Version, Workloads
+from harness.options import Accel, Each, Fresh, Json, KernelName, Patches, Pool, Setups, Tree, Version, Workloads
 from harness.verbs import common, complete
 
 if TYPE_CHECKING:
     from harness.jobs.test_patch import Request
+    from harness.jobs.workshop import Workshop
 
 verbs = typer.Typer()
 
@@ -28,6 +29,7 @@ def test_patch(
     setup: Setups = "",
     workloads: Workloads = "",
     accel: Accel = "tcg",
+    pool: Pool = "",
     fresh: Fresh = False,
     as_json: Json = False,
     each: Each = False,
@@ -37,8 +39,8 @@ def test_patch(
 
     request = common.request_of(base, setup, workloads, accel, fresh, tree=tree, version=version, patches=patches)
     if each:
-        _finish_each(request, as_json=as_json)
-    common.finish(*job(request, common.workshop()), as_json=as_json)
+        _finish_each(request, common.workshop(pool), as_json=as_json)
+    common.finish(*job(request, common.workshop(pool)), as_json=as_json)
 
 
 @verbs.command("test")
@@ -49,12 +51,13 @@ def test_range(
     setup: Setups = "",
     workloads: Workloads = "",
     accel: Accel = "tcg",
+    pool: Pool = "",
     fresh: Fresh = False,
     as_json: Json = False,
 ) -> None:
     """Say what commits of the kernel tree at hand do, against the commit below them: test HEAD~2.."""
     named = [f"git:{commit}" for commit in commits]
-    test_patch(named, base, None, tree, setup, workloads, accel, fresh, as_json)
+    test_patch(named, base, None, tree, setup, workloads, accel, pool, fresh, as_json)
 
 
 @verbs.command("compare")
@@ -65,6 +68,7 @@ def compare(
     setup: Setups = "",
     workloads: Workloads = "",
     accel: Accel = "tcg",
+    pool: Pool = "",
     fresh: Fresh = False,
     as_json: Json = False,
 ) -> None:
@@ -75,7 +79,7 @@ def compare(
     from harness.report import document
 
     request = common.request_of(base, setup, workloads, accel, fresh, tree=tree)
-    runs = [run for run, _ in job(request, patches, common.workshop())]
+    runs = [run for run, _ in job(request, patches, common.workshop(pool))]
     if as_json:
         sys.stdout.write(document.dump_all(runs))
     else:
@@ -97,6 +101,7 @@ def catalogue(
         str, typer.Option(help="Only patches for this series of kernels.yaml.", autocompletion=complete.kernels)
     ] = "",
     drift: Annotated[bool, typer.Option("--drift", help="Only see whether they apply; build nothing.")] = False,
+    pool: Pool = "",
     fresh: Fresh = False,
     as_json: Json = False,
 ) -> None:
@@ -104,7 +109,9 @@ def catalogue(
     from harness.jobs import catalogue as job
     from harness.report import catalogue as report
 
-    tried = job.catalogue(common.request_of(kernel, "", "", "tcg", fresh), common.workshop(), names, drift=drift)
+    tried = job.catalogue(
+        common.request_of(kernel, "", "", "tcg", fresh), common.workshop(pool), names, drift=drift
+    )
     status = job.status(tried)
     common.tell_result(tried, status, report.show, report.dump, as_json=as_json)
 
@@ -122,11 +129,11 @@ def reply(
     sys.stdout.write(job(run or common.results() / "latest"))
 
 
-def _finish_each(request: Request, *, as_json: bool) -> None:
+def _finish_each(request: Request, shop: Workshop, *, as_json: bool) -> None:
     from harness.jobs.each import each
     from harness.report import document, steps, text
 
-    told, run, folder = each(request, common.workshop())
+    told, run, folder = each(request, shop)
     if as_json:
         sys.stdout.write(document.dump_steps(run, told))
     else:

@@ -146,6 +146,7 @@ class Shop:
         self.emulator = Emulator(root / "qemu", "e", "10", "")
         self.guest_image = GuestImage(root / "i", root / "d", root / "k", "", "g")
         self.root = root
+        self.elsewhere = None
 
     def kernel(self, name: str) -> Any:
         return NEW if name == "newest" else runs.KERNEL
