@@ -2,7 +2,7 @@
 # Every target sets up what it needs; `faultloop` itself gives the exit statuses of README.md, make only 0 or 2.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test-patch run sweep coverage stress compare reply report history catalogue shell trace scheduler worker doctor workloads check test test-unit test-emulator test-vm test-long bench format differential mutants fuzz
+.PHONY: help setup test-patch run sweep coverage stress compare reply report bundle reproduce history catalogue shell trace scheduler worker doctor workloads check test test-unit test-emulator test-vm test-long bench format differential mutants fuzz
 
 FAULTLOOP := ./faultloop
 
@@ -39,6 +39,8 @@ help:
 	@echo 'make reply      [RUN=results/...]                                  a run as text for the mailing list'
 	@echo 'make report     [RUN=results/...]                                  the reports of a run made anew: HTML, text, KTAP, JUnit'
 	@echo 'make history    PATH_NAME=... [KERNEL=...] [SETUP=...] [COUNTER=...] what became of a path, run by run'
+	@echo 'make bundle     [RUN=results/...]                                  a run in one archive, to be had again without building'
+	@echo 'make reproduce  BUNDLE=file                                         is the outcome of each of its paths the same here?'
 	@echo 'make catalogue  [KERNEL=6.1] [NAMES=...] [DRIFT=1]                  our own patches: is each as expected?'
 	@echo 'make scheduler  [LISTEN=tls://host:port]                            of a pool of machines; then POOL=tls://host:port STORE=url'
 	@echo 'make worker     POOL=tls://host:port [STORE=url] [BUILD=1] [GUESTS=n]  offer this machine to a pool'
@@ -84,6 +86,13 @@ compare:
 catalogue:
 	@$(FAULTLOOP) catalogue $(call option,KERNEL,--kernel) $(if $(DRIFT),--drift) $(if $(FRESH),--fresh) $(if $(JSON),--json) \
 		-- $(foreach n,$(NAMES),$(call quote,$(n)))
+
+bundle:
+	@$(FAULTLOOP) bundle $(if $(RUN),$(call quote,$(RUN)))
+
+reproduce:
+	@$(if $(BUNDLE),,echo 'make reproduce: name a bundle: make reproduce BUNDLE=file' >&2; exit 2;) \
+	$(FAULTLOOP) reproduce $(if $(TRUST_EMULATOR),--trust-emulator) $(if $(JSON),--json) -- $(call quote,$(BUNDLE))
 
 reply report:
 	@$(FAULTLOOP) $@ $(if $(RUN),$(call quote,$(RUN)))

@@ -30,7 +30,7 @@ from harness.sources.debian import DebianRoot
 BINARY = "qemu-system-aarch64"
 
 _RECIPE = 1
-_ROOM = "emulators"
+ROOM = "emulators"
 _TREES_ROOM = "emulator-trees"
 _TOOLS_ROOM = "emulator-tools"
 _SOURCE = "/build/qemu"
@@ -83,7 +83,7 @@ def build(
             _make(job, folder)
             _keep_tree(folder, job)
 
-    entry = cache.make(_ROOM, job.key, maker)
+    entry = cache.make(ROOM, job.key, maker)
     facts = json.loads((entry / "build.json").read_text(encoding="utf-8"))
     return Emulator(binary=entry / BINARY, key=job.key, version=facts["version"], origin=job.source.origin)
 

@@ -175,6 +175,17 @@ def _plan(
     )
 
 
+def find(cache: Cache, key: str, image_sha256: str) -> tuple[Path, tuple[Path, ...], Path] | None:
+    """Image, modules and configuration of a variant that was built, by key and hash; None if gone."""
+    driver = cache.get(_DRIVER_ROOM, key)
+    for entry in cache.entries(_ROOM) if driver else ():
+        facts = json.loads((entry / "build.json").read_text(encoding="utf-8"))
+        if facts["image_sha256"] == image_sha256 and cache.get(_ROOM, entry.name) and driver:
+            modules = (*sorted(driver.glob("*.ko")), *_in_tree_modules(entry / "out"))
+            return entry / "Image", modules, entry / "config"
+    return None
+
+
 def _in_tree_modules(out: Path) -> list[Path]:
     """Modules of the kernel itself, as its build lists them (``lib/x.ko``, ``lib/x.o`` since 6.3)."""
     listed = out / "modules.order"

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import fnmatch
 import itertools
+import re
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +22,8 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+_MOST_MEMORY_MIB = 8192
+"""Of a guest that a stranger's file describes."""
 _CPU_FIRST = ("-cpu-first", ", but a CPU writes the page before the device does")
 _UNCACHED = ("-uncached", ", and the SMMU has not cached its entry before")
 
@@ -119,6 +123,26 @@ def setups(path: Path, select: str = "", *, accel: str = "tcg") -> tuple[Setup, 
     words = select.replace(",", " ").split() or list(table.default)
     names = [name for word in words for name in table.sets.get(word, (word,))]
     return tuple(Setup(name=n, accel=accel, **_row(n, table).model_dump()) for n in dict.fromkeys(names))
+
+
+def checked_setup(given: Setup) -> Setup:
+    """A setup that a stranger's file describes, if it could be one of setups.yaml; else UserError."""
+    fields = {key: value for key, value in asdict(given).items() if key not in ("name", "accel")}
+    try:
+        row = _SetupRow.model_validate(fields)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise UserError(f"setup: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
+    strange = (
+        not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,99}", given.name)
+        or not re.fullmatch(r"[a-z0-9-]{1,40}", row.cpu)
+        or given.accel not in ("tcg", "kvm")
+        or not 64 <= row.memory_mib <= _MOST_MEMORY_MIB
+        or not 0 <= row.oas <= 64
+    )
+    if strange:
+        raise UserError("setup: a name, CPU, accelerator, or a size of memory or address that no setup has")
+    return Setup(name=given.name, accel=given.accel, **row.model_dump())
 
 
 def setup_names(path: Path) -> list[tuple[str, str]]:

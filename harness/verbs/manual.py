@@ -106,6 +106,19 @@ PAGES: Mapping[str, Page] = {
         (("faultloop report", "the files of the last run, made anew"),),
         ("faultloop reply", "docs/verdicts.md"),
     ),
+    "bundle": Page(
+        RESULTS,
+        (("faultloop bundle", "the last run, to send to somebody who shall see it too"),),
+        ("faultloop reproduce", "docs/verdicts.md"),
+    ),
+    "reproduce": Page(
+        RESULTS,
+        (
+            ("faultloop reproduce x.bundle.tar.xz", "with the emulator that was built here, if it is the same"),
+            ("faultloop reproduce x.bundle.tar.xz --trust-emulator", "with the sender's"),
+        ),
+        ("faultloop bundle", "docs/sandbox.md"),
+    ),
     "reply": Page(
         RESULTS,
         (("faultloop reply", "the last run, as text for the mailing list"),),

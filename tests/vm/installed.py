@@ -25,13 +25,14 @@ class Installed:
     command: Path
     state: Path
 
-    def __call__(self, *words: str | Path, cwd: Path) -> Called:
+    def __call__(self, *words: str | Path, cwd: Path, **environment: str) -> Called:
         """``faultloop WORDS`` to its end in ``cwd``; results go where they go when nothing is said."""
         argv = [str(self.command), *map(str, words)]
         own = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "FAULTLOOP_RESULTS")}
         own |= {"FAULTLOOP_CACHE": str(layout.cache_root()), "XDG_STATE_HOME": str(self.state)}
         # b4 is a program of the locked environment.
         own["PATH"] = f"{self.command.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        own |= environment
         done = subprocess.run(argv, cwd=cwd, env=own, stdin=subprocess.DEVNULL, capture_output=True, text=True)
         return Called(done.returncode, done.stdout, done.stderr)
 
