@@ -2,7 +2,7 @@
 # Every target sets up what it needs; `faultloop` itself gives the exit statuses of README.md, make only 0 or 2.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test-patch run sweep coverage stress compare reply report bundle reproduce history catalogue shell trace scheduler worker doctor workloads check test test-unit test-emulator test-vm test-long bench format differential mutants fuzz
+.PHONY: help setup setup-test test-patch run sweep coverage stress compare reply report bundle reproduce history catalogue shell trace scheduler worker doctor workloads check test test-unit test-emulator test-vm test-browser test-long bench format differential mutants fuzz
 
 FAULTLOOP := ./faultloop
 
@@ -52,6 +52,10 @@ help:
 
 setup:
 	@tools/setup.sh >/dev/null
+
+# What tests need besides: chromium
+setup-test:
+	@tools/setup.sh --test >/dev/null
 
 test-patch:
 	@$(if $(PATCH),,echo 'make test-patch: name a patch: make test-patch PATCH=file' >&2; exit 2;) \
@@ -132,20 +136,23 @@ mutants: setup
 fuzz: setup
 	@"$$(tools/setup.sh)" -m tests.emulator.fuzz $(call option,SEED,--seed) $(call option,SECONDS,--seconds)
 
-test: setup
-	@"$$(tools/setup.sh)" -P -m pytest -q -m 'not long' tests/unit tests/lifecycle tests/emulator tests/vm
+test: setup-test
+	@"$$(tools/setup.sh)" -P -m pytest -q -m 'not long' tests/unit tests/lifecycle tests/browser tests/emulator tests/vm
 
 # No guest, so two at a time: half a minute
 test-emulator: setup
 	@"$$(tools/setup.sh)" -P -m pytest -q -n 2 --dist worksteal -m 'not long' tests/emulator
 
-test-unit test-vm: setup
+# Pages in a real Chromium: half a minute
+test-browser: setup-test
+
+test-unit test-vm test-browser: setup
 	@"$$(tools/setup.sh)" -P -m pytest -q -m 'not long' tests/$(@:test-%=%)
 
 # Both run, whatever the first says; pytest's summary is the last line.
-test-long: setup
+test-long: setup-test
 	@"$$(tools/setup.sh)" -m tests.emulator.mutants; mutants=$$?; \
-	"$$(tools/setup.sh)" -P -m pytest -q tests/unit tests/lifecycle tests/emulator tests/vm && exit $$mutants
+	"$$(tools/setup.sh)" -P -m pytest -q tests/unit tests/lifecycle tests/browser tests/emulator tests/vm && exit $$mutants
 
 bench: setup
 	@PYTHONPATH=. "$$(tools/setup.sh)" -P -m bench.one_guest

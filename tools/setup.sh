@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Make this host ready, once: system packages and a virtual environment with locked versions.
 # Prints the environment's python; says on stderr what it does. Costs milliseconds when nothing is to be done.
+# --test: the packages that only tests need, too.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -16,9 +17,9 @@ say() {
     echo "$*" >&2
 }
 
-# The host's packages: asked for only when the list changed since they were last found complete.
+# The host's packages of a list: asked for only when it changed since they were last found complete.
 packages() {
-    wanted=$(sed 's/#.*//' "$root/tools/packages.txt" | tr -s ' \n' ' ')
+    wanted=$(sed 's/#.*//' "$1" | tr -s ' \n' ' ')
     command -v dpkg-query >/dev/null || {
         say "faultloop: not a Debian system; these packages, or what corresponds to them, are needed:$wanted"
         return 0
@@ -77,14 +78,28 @@ find_python() {
 }
 
 mkdir -p "$cache" || fail "$cache: cannot be made; name another folder in FAULTLOOP_CACHE"
-stamp=$cache/host-$(cksum <"$root/tools/packages.txt" | tr -d ' ')
+if [ "${1:-}" = --test ]; then
+    set -- "$root/tools/packages.txt" "$root/tools/test-packages.txt"
+else
+    set -- "$root/tools/packages.txt"
+fi
 venv=$cache/venv/$(sha256sum <"$root/requirements.lock" | cut -c1-16)
 
-if [ ! -e "$stamp" ] || [ ! -e "$venv/.complete" ]; then
+stamp() {
+    echo "$cache/host-$(cksum <"$1" | tr -d ' ')"
+}
+
+complete=yes
+for list in "$@"; do
+    [ -e "$(stamp "$list")" ] || complete=
+done
+if [ -z "$complete" ] || [ ! -e "$venv/.complete" ]; then
     command -v flock >/dev/null || fail "\`flock\` is missing (Debian package util-linux)"
     exec 9>"$cache/setup.lock"
     flock 9
-    [ -e "$stamp" ] || { packages && : >"$stamp"; }
+    for list in "$@"; do
+        [ -e "$(stamp "$list")" ] || { packages "$list" && : >"$(stamp "$list")"; }
+    done
     [ -e "$venv/.complete" ] || { python=$(find_python) && mkdir -p "$cache/venv" && environment; }
     exec 9>&-
 fi

@@ -253,8 +253,13 @@ def _records(file: RunFile, ktaps: Ktaps | None) -> tuple[GuestRecord, ...]:
     rows = {(row.path, row.setup): row for row in file.paths}
     records = []
     for guest in file.guests:
-        mine = [rows[path, guest.setup] for path in guest.outcomes if (path, guest.setup) in rows]
-        results = tuple(_again(row, guest.variant, ktaps) for row in mine if guest.variant in row.results())
+        results = tuple(
+            _again(rows[path, guest.setup], guest.variant, ktaps)
+            if (path, guest.setup) in rows and guest.variant in rows[path, guest.setup].results()
+            # 1.0 has of a control no more than this.
+            else PathResult(path, guest.setup, outcome)
+            for path, outcome in guest.outcomes.items()
+        )
         records.append(
             GuestRecord(
                 variant=guest.variant,

@@ -21,14 +21,18 @@ def write(run: Run, path: Path) -> None:
 
 
 def _suite(record: GuestRecord) -> TestSuite:
-    suite = TestSuite(f"{record.variant}.{record.setup}")
+    suite = TestSuite(_suite_name(record))
     for result in record.results:
         suite.add_testcase(_case(result, record))
     return suite
 
 
+def _suite_name(record: GuestRecord) -> str:
+    return printable(f"{record.variant}.{record.setup}")
+
+
 def _case(result: PathResult, record: GuestRecord) -> TestCase:
-    case = TestCase(result.path, classname=f"{record.variant}.{record.setup}", time=result.seconds)
+    case = TestCase(printable(result.path), classname=_suite_name(record), time=result.seconds)
     reason = printable(result.reason)
     if result.outcome.bad:
         case.result = [Failure(reason, str(result.outcome))]

@@ -20,15 +20,15 @@ def _record(record: GuestRecord, number: int) -> list[str]:
     for index, result in enumerate(record.results, 1):
         lines += _result(result, index)
     bad = any(r.outcome.bad or r.outcome is Outcome.ERROR for r in record.results) or bool(record.boot_splats)
-    lines.append(f"{'not ok' if bad else 'ok'} {number} {record.variant}-{record.setup}")
+    lines.append(f"{'not ok' if bad else 'ok'} {number} {_line(f'{record.variant}-{record.setup}')}")
     return lines
 
 
 def _result(result: PathResult, index: int) -> list[str]:
-    facts = [f"    # {key} {_line(value)}" for key, value in sorted(result.facts.items())]
+    facts = [f"    # {_line(key)} {_line(value)}" for key, value in sorted(result.facts.items())]
     facts += [f"    # splat {_line(s.title)}" for s in result.splats]
     passed = result.outcome in (Outcome.PASS, Outcome.SKIP, Outcome.INVALID)
-    line = f"    {'ok' if passed else 'not ok'} {index} {result.path}"
+    line = f"    {'ok' if passed else 'not ok'} {index} {_line(result.path)}"
     if result.outcome in (Outcome.SKIP, Outcome.INVALID):
         line += f" # SKIP {_line(result.reason)}"
     elif result.outcome is not Outcome.PASS:
