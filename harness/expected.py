@@ -40,6 +40,8 @@ class Expectation:
     """Paths that are CORRUPT with the patch."""
     invalid: frozenset[str] = frozenset()
     """Paths that are INVALID with the patch: what they need cannot be had any more."""
+    damaged: frozenset[str] = frozenset()
+    """Paths that are CORRUPT on the base, and with a patch that does not mend them."""
     uncounted: frozenset[str] = frozenset()
     """Paths whose counts depend on time, or on whom a notification is for."""
     also: tuple[str, ...] = ()
@@ -63,6 +65,8 @@ class Expectation:
         """Of the path without the patch."""
         if _among(self.skips, path, setup):
             return Outcome.SKIP
+        if _among(self.damaged, path, setup):
+            return Outcome.CORRUPT
         return Outcome.LOOP if _among(self.loops, path, setup) else Outcome.PASS
 
     def patched_outcome(self, path: str, setup: str) -> Outcome | None:
@@ -71,7 +75,8 @@ class Expectation:
             return None
         if _among(self.skips, path, setup):
             return Outcome.SKIP
-        others = {Outcome.STALE: self.stale, Outcome.CORRUPT: self.corrupts, Outcome.INVALID: self.invalid}
+        damaged = self.corrupts | self.damaged - self.mends
+        others = {Outcome.STALE: self.stale, Outcome.CORRUPT: damaged, Outcome.INVALID: self.invalid}
         for outcome, names in others.items():
             if _among(names, path, setup):
                 return outcome

@@ -55,6 +55,7 @@ static const struct path {
 	{ "hugetlb-cont-pte", hugetlb_cont_pte, ALL },
 	{ "hugetlb-cont-pmd", hugetlb_cont_pmd, ALL },
 	{ "hugetlb-shared-table", hugetlb_shared_table, CACHED },
+	{ "hugetlb-fork", hugetlb_fork, ONE },
 	{ "thp-reuse", thp_reuse, ALL },
 	{ "thp-clean", thp_clean, ALL },
 	{ "shmem-thp-clean", shmem_thp_clean, ALL },

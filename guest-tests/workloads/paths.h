@@ -25,6 +25,7 @@ void hugetlb_shared_clean(void);
 void hugetlb_cont_pte(void);
 void hugetlb_cont_pmd(void);
 void hugetlb_shared_table(void);
+void hugetlb_fork(void);
 
 /* thp.c */
 void thp_reuse(void);

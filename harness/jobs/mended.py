@@ -14,14 +14,17 @@ from harness.sources import catalogue, expectations
 _MOST = 3
 
 
+_MENDABLE = (Outcome.LOOP, Outcome.STALE, Outcome.CORRUPT)
+
+
 def series_of(version: str) -> str:
     """``6.1`` of ``6.1.192``."""
     return ".".join(re.split(r"[.-]", version)[:2])
 
 
 def mended(kernel: Kernel, workloads: Iterable[Workload], records: Iterable[GuestRecord]) -> Mapping[str, str]:
-    """For each path that is LOOP or STALE in one of ``records``, what mends it on ``kernel``, in words."""
-    bad = {r.path for record in records for r in record.results if r.outcome in (Outcome.LOOP, Outcome.STALE)}
+    """For each path that is LOOP, STALE or CORRUPT in ``records``, what mends it on ``kernel``, in words."""
+    bad = {r.path for record in records for r in record.results if r.outcome in _MENDABLE}
     if not bad:
         return {}
     series = series_of(kernel.version)

@@ -45,7 +45,9 @@ _SEVERITY: Mapping[Outcome, int] = {
     Outcome.CORRUPT: 5,
 }
 
-_MENDABLE = frozenset({Outcome.LOOP, Outcome.STALE})
+_MENDABLE = frozenset({Outcome.LOOP, Outcome.STALE, Outcome.CORRUPT})
+_FOR_WANT_OF_INVALIDATION = frozenset({Outcome.LOOP, Outcome.STALE})
+"""What the controls are about: it must not be there where nothing is cached."""
 
 
 def change(base: PathResult, patched: PathResult) -> Change:
@@ -137,11 +139,11 @@ def controls_of(
     """
     faults: list[str] = []
     notes: list[str] = []
-    looping = [(r.path, rec.setup) for rec in base for r in rec.results if r.outcome in _MENDABLE]
+    looping = [(r.path, rec.setup) for rec in base for r in rec.results if r.outcome in _FOR_WANT_OF_INVALIDATION]
     seen = {(rec.variant, rec.setup, r.path): r for rec in again for r in rec.results}
     for path, setup in sorted(looping):
         uncached = seen.get((IOTLB_OFF, setup, path))
-        denied = uncached is not None and uncached.outcome in _MENDABLE
+        denied = uncached is not None and uncached.outcome in _FOR_WANT_OF_INVALIDATION
         if denied:
             notes.append(
                 f"{path} on {setup} loops with the IOTLB off as well: the page table itself denies the "
@@ -154,7 +156,7 @@ def controls_of(
             if result is None or result.outcome.undecided or result.outcome is Outcome.HANG:
                 why = f"{result.outcome}: {result.reason}" if result else "not run"
                 faults.append(f"{path} on {setup} {CONTROLS[variant]}: {why}")
-            elif result.outcome in _MENDABLE and not denied:
+            elif result.outcome in _FOR_WANT_OF_INVALIDATION and not denied:
                 faults.append(f"{path} on {setup} {CONTROLS[variant]}: {result.outcome} as without")
     return faults, notes
 

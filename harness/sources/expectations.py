@@ -50,6 +50,7 @@ class _Catalogue(_Strict):
     sets: dict[str, _Names]
     loops: dict[str, _Names]
     skips: dict[str, _Names]
+    damaged: dict[str, _Names] = {}
     uncounted: _Names = ()
     patches: tuple[_Row, ...] = Field(min_length=1)
 
@@ -75,6 +76,7 @@ def load(path: Path, paths: Sequence[str]) -> Expectations:
     names = _Sets(path, data.sets, paths)
     loops = {base: names.expand(listed, f"loops of {base}") for base, listed in data.loops.items()}
     skips = {base: names.expand(listed, f"skips of {base}") for base, listed in data.skips.items()}
+    damaged = {base: names.expand(listed, f"damaged of {base}") for base, listed in data.damaged.items()}
     uncounted = names.expand(data.uncounted, "uncounted")
     found = []
     for row in data.patches:
@@ -84,6 +86,7 @@ def load(path: Path, paths: Sequence[str]) -> Expectations:
             raise UserError(f"{path}: {row.file}: `skips` says nothing of its base '{row.base}'")
         lists = {key: names.expand(getattr(row, key), row.file) for key in _LISTS}
         lists |= {"loops": loops[row.base], "skips": skips[row.base]}
+        lists["damaged"] = damaged.get(row.base, frozenset())
         lists["uncounted"] = uncounted | names.expand(row.uncounted, row.file)
         found.append(Expectation(**{**row.model_dump(), **lists}))
     sets = {name: names.expand([name], "") for name in data.sets}
