@@ -200,6 +200,8 @@ def _why(pairs: Sequence[Comparison]) -> str:
 def _cost(pairs: Sequence[Comparison]) -> list[str]:
     """A count of invalidations does not tell how much each one took away, nor who else had to hear of it."""
     notes = []
+    # What the base did not do at all has no price there.
+    pairs = [c for c in pairs if c.base.outcome is not Outcome.CORRUPT]
     more = sum(c.patched.tlbi_wide - c.base.tlbi_wide for c in pairs)
     if more > 0:
         notes.append(

@@ -176,6 +176,13 @@ def test_a_mended_path_that_costs_the_device_all_its_translations_is_told() -> N
     assert verdict.judge([cheaper], [dear]).notes == ()
 
 
+def test_what_was_corrupt_is_mended_and_has_no_price_to_compare_with() -> None:
+    base, fixed = record("base", a="CORRUPT"), record("patched", a="PASS")
+    dear = replace(fixed, results=tuple(replace(r, tlbi_wide=3) for r in fixed.results))
+    judgement = verdict.judge([base], [dear])
+    assert judgement.verdict is Verdict.FIXES and judgement.notes == ()
+
+
 def test_what_no_kernel_mends_does_not_make_a_fix_partial() -> None:
     base, patched = {"a": "LOOP", "known": "LOOP"}, {"a": "PASS", "known": "LOOP"}
     records = [record("base", **base)], [record("patched", **patched)]
