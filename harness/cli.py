@@ -16,7 +16,7 @@ import typer
 from typer.exceptions import TyperException
 
 from harness.errors import ExitStatus, FaultloopError
-from harness.verbs import bundles, host, inside, kernels, manual, nightly, patches, pool, reports
+from harness.verbs import bisect, bundles, host, inside, kernels, manual, nightly, patches, pool, reports
 
 app = typer.Typer(
     cls=manual.Manual,
@@ -26,7 +26,7 @@ app = typer.Typer(
     "Builds a kernel with and without a patch, boots both in an emulated machine whose SMMUv3 shares page tables "
     "with the CPU, drives every path by which an entry is upgraded under a device that faults, and compares.",
 )
-for _group in (patches, kernels, nightly, inside, reports, bundles, pool, host):
+for _group in (patches, kernels, bisect, nightly, inside, reports, bundles, pool, host):
     manual.enter(_group.verbs)
     app.add_typer(_group.verbs)
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.build import compile_log, kconfig, products, toolchain
+from harness.build import compile_log, kconfig, objects, products, toolchain
 from harness.build.cache import Cache, digest, file_sha256, free_bytes, need_space
 from harness.build.limits import LimitExceeded
 from harness.build.sandbox import Bind, CommandFailed, Sandbox
@@ -60,7 +60,6 @@ _ENV = {
     "KBUILD_BUILD_HOST": "faultloop",
     "KBUILD_BUILD_VERSION": "1",
 }
-_NOT_FOR_MODULES = (".o", ".a", ".o.cmd", ".a.cmd", ".syms", ".S")
 _DRIVER_PRODUCTS = (".o", ".ko", ".mod", ".mod.c", ".cmd", ".symvers", ".order")
 
 OnOutput = Callable[[str], None]
@@ -78,10 +77,10 @@ class _Plan:
     jobs: int
     on_output: OnOutput
 
-    def key(self, touched: Touched | None) -> str:
+    def key(self, touched: Touched | None, *how: str) -> str:
         changes = touched.identity() if touched else []
         config = kconfig.merged(self.options)
-        recipe = ("kernel", _RECIPE, *self.sandbox.mark)
+        recipe = ("kernel", _RECIPE, *self.sandbox.mark, *how)
         return digest(*recipe, self.kernel.digest, config, dict(self.tools), changes)
 
 
@@ -95,15 +94,21 @@ def build(
     on_output: OnOutput | None = None,
     fragments: Sequence[str] = DEFAULT_FRAGMENTS,
     layout: Layout | None = None,
+    step: Touched | None = None,
 ) -> BuiltKernel:
     """The variant ``kernel`` + ``series``, from the cache or built. An empty series is the base.
 
+    ``step``, in place of a series: the files by which a bisection's commit differs from ``kernel``; it is built
+    from the objects of the nearest commit.
     ``on_output`` gets every line of make. Raises PatchError (does not apply), BuildError (does not compile, with
     the compiler's lines), KernelConfigError (an option got lost) and InfrastructureError.
     """
     layout = layout or project()
     plan = _plan(kernel, cache, sandbox, jobs, on_output, fragments, layout)
-    entry, touched = _patched(plan, series) if series.patches else (_base(plan), None)
+    if step is not None:
+        entry, touched = _stepped(plan, step)
+    else:
+        entry, touched = _patched(plan, series) if series.patches else (_base(plan), None)
     driver = _driver(plan, entry, touched, layout.driver)
     facts = json.loads((entry / "build.json").read_text(encoding="utf-8"))
     return BuiltKernel(
@@ -214,23 +219,8 @@ def _patched(plan: _Plan, series: Series) -> tuple[Path, Touched | None]:
             return _base(plan), None
 
         def maker(folder: Path) -> None:
-            base = _base(plan)
-            need_space(plan.cache.root, _VARIANT_GIB, "building a patched kernel")
-            touched = Touched(folder / "touched", fresh.removed)
-            copy_tree(fresh.folder, touched.folder)
-            finished = json.loads((base / "build.json").read_text(encoding="utf-8"))["finished"]
-            source = mounts(plan.kernel.tree, touched, folder, finished, confined=plan.sandbox.confined)
-            if plan.sandbox.confined:
-                copy_tree(base / "out", folder / "out")
-            else:  # its objects were compiled at another path
-                (folder / "out").mkdir()
-            configured = plan.sandbox.confined and not _moves_config(touched)
-            try:
-                _compile(plan, folder, source, configured=configured)
-            except LimitExceeded as error:  # the base keeps within the same limits
-                raise BuildError(error.message, detail=error.detail) from error
-            shutil.rmtree(folder / "src", ignore_errors=True)
-            _prune(folder / "out")
+            _rebuild(plan, folder, fresh, objects.of_base(_base(plan)))
+            objects.prune(folder / "out")
 
         entry = plan.cache.make(_ROOM, plan.key(fresh), maker)
     return entry, Touched(entry / "touched", fresh.removed)
@@ -249,10 +239,42 @@ def _applied(plan: _Plan, series: Series, scratch: Path) -> Touched:
     return write_touched(result, applied, folder)
 
 
-def _moves_config(touched: Touched) -> bool:
-    """Whether the patch may change what Kconfig makes of our fragments."""
-    names = [*touched.changed, *touched.removed]
-    return any(name.startswith("scripts/") or Path(name).name.startswith("Kconfig") for name in names)
+def _stepped(plan: _Plan, fresh: Touched) -> tuple[Path, Touched | None]:
+    """The same for a commit that lies ``fresh`` away from the base."""
+    if not fresh.changed and not fresh.removed:
+        return _base(plan), None
+    key = plan.key(fresh, "step")
+
+    def maker(folder: Path) -> None:
+        store = objects.Store(plan.cache, plan.key(None))
+        with store.nearest(fresh, _base(plan)) as start:
+            lineage = _rebuild(plan, folder, fresh, start)
+        if plan.sandbox.confined:
+            store.keep(key, folder / "out", lineage)
+        objects.prune(folder / "out")
+
+    entry = plan.cache.make(_ROOM, key, maker)
+    return entry, Touched(entry / "touched", fresh.removed)
+
+
+def _rebuild(plan: _Plan, folder: Path, fresh: Touched, start: objects.Start) -> objects.Lineage:
+    """Build the base's tree with ``fresh`` in ``folder``, from a copy of the objects of ``start``."""
+    need_space(plan.cache.root, _VARIANT_GIB, "building a patched kernel")
+    confined = plan.sandbox.confined
+    touched, lineage, moved = start.lay_out(plan.kernel.tree, fresh, folder / "touched")
+    seen = {name: when for name, when in lineage.times.items() if name not in moved}
+    finished = start.lineage.finished
+    source = mounts(plan.kernel.tree, touched, folder, finished, confined=confined, times=seen)
+    if confined:
+        copy_tree(start.out, folder / "out")
+    else:  # its objects were compiled at another path
+        (folder / "out").mkdir()
+    try:
+        _compile(plan, folder, source, configured=confined and not objects.moves_config(moved))
+    except LimitExceeded as error:  # the base keeps within the same limits
+        raise BuildError(error.message, detail=error.detail) from error
+    shutil.rmtree(folder / "src", ignore_errors=True)
+    return lineage
 
 
 def _compile(plan: _Plan, folder: Path, source: Sequence[Bind], *, configured: bool) -> None:
@@ -374,17 +396,6 @@ def _make(
             detail=compile_log.errors(lines),
         ) from error
     return lines
-
-
-def _prune(out: Path) -> None:
-    """Drop what external modules do not need from an object tree: 160 MB become 20."""
-    for folder, folders, files in os.walk(out):
-        here = Path(folder)
-        if here == out:
-            folders[:] = [name for name in folders if name not in ("include", "scripts")]
-        for name in files:
-            if name.endswith(_NOT_FOR_MODULES) or name.startswith((".tmp_", "vmlinux", "Image")):
-                (here / name).unlink()
 
 
 def _is_source(path: Path) -> bool:

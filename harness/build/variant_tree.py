@@ -85,12 +85,19 @@ def write_touched(applied: Mapping[str, bytes | None], scratch: Path, folder: Pa
 
 
 def mounts(
-    base: Path, touched: Touched | None, work: Path, newer_than: float, *, confined: bool = True
+    base: Path,
+    touched: Touched | None,
+    work: Path,
+    newer_than: float,
+    *,
+    confined: bool = True,
+    times: Mapping[str, float] | None = None,
 ) -> list[Bind]:
     """Mounts that show the variant's source at ``/build/src``.
 
     ``work`` is where a tree of links may be made (on the cache's file system); ``newer_than`` is when the base's
-    objects were finished, seconds since the epoch. Without a sandbox (``confined``) nothing keeps a build from
+    objects were finished, seconds since the epoch; ``times`` are those of touched files that the objects have seen
+    as they are. Without a sandbox (``confined``) nothing keeps a build from
     writing to its source: it gets a copy.
     """
     if not confined:
@@ -99,11 +106,13 @@ def mounts(
         return [Bind(base, SOURCE)]
     names = touched.changed
     now = max(time.time(), newer_than + 1.0)
+    seen = times or {}
     for name in names:
-        os.utime(touched.folder / name, (now, now), follow_symlinks=False)
+        when = seen.get(name, now)
+        os.utime(touched.folder / name, (when, when), follow_symlinks=False)
     if not touched.removed and len(names) <= _MAX_BINDS and all(_plain(base, touched.folder, n) for n in names):
         return [Bind(base, SOURCE), *(Bind(touched.folder / name, f"{SOURCE}/{name}") for name in names)]
-    return [Bind(_linked(base, touched, work, now), SOURCE)]
+    return [Bind(_linked(base, touched, work, now, seen), SOURCE)]
 
 
 def _plain(base: Path, folder: Path, name: str) -> bool:
@@ -124,11 +133,11 @@ def _copied(base: Path, touched: Touched | None, work: Path) -> Path:
     return tree
 
 
-def _linked(base: Path, touched: Touched, work: Path, now: float) -> Path:
+def _linked(base: Path, touched: Touched, work: Path, now: float, seen: Mapping[str, float]) -> Path:
     tree = work / "src"
     link_tree(base, tree)
     added = _lay_over(tree, touched, base)
-    headers = {PurePosixPath(name).name for name in added if name.endswith(".h")}
+    headers = {PurePosixPath(name).name for name in added if name.endswith(".h") and name not in seen}
     if headers:
         _renew(tree, headers, now)
     return tree

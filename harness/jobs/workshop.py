@@ -13,6 +13,7 @@ from harness import layout
 from harness.build import emulator, emulator_bench, guest, kernel
 from harness.build.cache import Cache
 from harness.build.sandbox import UNCONFINED, Sandbox, of_user
+from harness.build.variant_tree import Touched
 from harness.jobs import pool as machines
 from harness.model import BuiltKernel, Emulator, GuestImage, Kernel, Series, Setup
 from harness.progress import Progress, Step
@@ -113,11 +114,19 @@ class Workshop:
         return found
 
     def variant(
-        self, base: Kernel, series: Series | None = None, *, setup: Setup | None = None, symbols: bool = False
+        self,
+        base: Kernel,
+        series: Series | None = None,
+        *,
+        setup: Setup | None = None,
+        symbols: bool = False,
+        step: Touched | None = None,
+        name: str = "",
     ) -> BuiltKernel:
         """The kernel that ``setup`` runs (the default's, when there is none), with ``series`` on top.
 
-        ``symbols``: with debug information, a variant of its own whose code is the same.
+        ``symbols``: with debug information, a variant of its own whose code is the same. ``step``, in place of a
+        series: the commit ``name`` of a bisection, which differs from ``base`` by these files.
         """
         series = series or Series()
         fragments = kernel.fragments(setup) if setup else kernel.DEFAULT_FRAGMENTS
@@ -125,9 +134,9 @@ class Workshop:
         special = [name for name in fragments if name not in kernel.DEFAULT_FRAGMENTS]
         how = f", {', '.join(special)}" if special else ""
         what = f"{'patched' if series.patches else 'base'} kernel {base.version}{how}"
-        with self.progress.step(what) as step:
-            on_output = _counting(step)
-            if self.elsewhere is not None:
+        with self.progress.step(name or what, like="kernel of a bisection" if name else "") as told:
+            on_output = _counting(told)
+            if self.elsewhere is not None and step is None:  # the objects of its neighbours are here
                 self.elsewhere.kernel(base, series, fragments, on_output=on_output)
             built = kernel.build(
                 base,
@@ -137,8 +146,9 @@ class Workshop:
                 jobs=self.cores,
                 on_output=on_output,
                 fragments=fragments,
+                step=step,
             )
-            step.note = f"{built.objects} objects" + ("" if step.worked else ", from the cache")
+            told.note = f"{built.objects} objects" + ("" if told.worked else ", from the cache")
         return built
 
 

@@ -65,7 +65,7 @@ def _print(run: Run, console: Console, folder: Path | None) -> None:
         table, folded = _single(run)
         said, dearer = "pass", ""
     else:
-        table, folded = _pairs(run.judgement.comparisons)
+        table, folded = pairs(run.judgement.comparisons)
         said, dearer = "pass on both", _dearer(run.judgement.comparisons)
     if table.row_count:
         console.print(table)
@@ -123,7 +123,7 @@ def _few(lines: Sequence[str], most: int = _MOST) -> list[str]:
     return [*lines[:most], *([f"... and {more} more, in run.json"] if more > 0 else [])]
 
 
-def _pairs(comparisons: Sequence[Comparison]) -> tuple[Table, int]:
+def pairs(comparisons: Sequence[Comparison]) -> tuple[Table, int]:
     """A row for each path, setups that agree in every number share it; and how many were left out."""
     table = _table("path", "setup", "base", "stalls", "TLBI", "calls", "patched", "stalls", "TLBI", "calls", "")
     folded = 0

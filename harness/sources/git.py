@@ -60,7 +60,7 @@ def has_work_tree(path: Path) -> bool:
 
 def has_commit(repository: Path, ref: str) -> bool:
     """Whether the repository has the commit that ``ref`` names."""
-    return _run(repository, ["cat-file", "-e", f"{ref}^{{commit}}"], {}).returncode == 0
+    return run(repository, ["cat-file", "-e", f"{ref}^{{commit}}"], {}).returncode == 0
 
 
 def export_ref(repository: Path, ref: str, name: str, *, cache: Cache, sandbox: Sandbox) -> tuple[Label, Path]:
@@ -115,7 +115,7 @@ def _export(repository: Path, label: Label, cache: Cache, sandbox: Sandbox, env:
         empty = {"GIT_DIR": git_dir, "GIT_WORK_TREE": str(none), "GIT_INDEX_FILE": str(none / "index")}
         settings = _settings({**_filters_off(repository), **_AS_COMMITTED})
         argv = ["archive", "--worktree-attributes", "--format=tar", f"--output={packed}", "--prefix=linux/"]
-        done = _run(none, [*argv, label.digest], {**env, **settings, **empty})
+        done = run(none, [*argv, label.digest], {**env, **settings, **empty})
         if done.returncode != 0:
             raise _failed(repository, argv, done)
         none.rmdir()
@@ -128,7 +128,7 @@ def _export(repository: Path, label: Label, cache: Cache, sandbox: Sandbox, env:
 def resolve(repository: Path, ref: str) -> str:
     """The commit that ``ref`` names; UserError when the repository does not know it."""
     argv = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"]
-    done = _run(repository, argv, {})
+    done = run(repository, argv, {})
     if done.returncode == 0:
         return done.stdout.decode().strip()
     said = done.stderr.decode("utf-8", errors="replace").strip()
@@ -140,21 +140,23 @@ def resolve(repository: Path, ref: str) -> str:
 
 
 def _describe(repository: Path, commit: str) -> str:
-    done = _run(repository, ["describe", "--tags", commit], {})
+    done = run(repository, ["describe", "--tags", commit], {})
     return f" ({done.stdout.decode().strip()})" if done.returncode == 0 else ""
 
 
 def call(repository: Path, argv: Sequence[str], env: Mapping[str, str] | None = None) -> str:
     """What a git command prints; UserError when it fails."""
-    done = _run(repository, argv, env or {})
+    done = run(repository, argv, env or {})
     if done.returncode != 0:
         raise _failed(repository, argv, done)
     return done.stdout.decode("utf-8", errors="surrogateescape")
 
 
-def read_bytes(repository: Path, argv: Sequence[str], *, feed: bytes | None = None) -> bytes:
+def read_bytes(
+    repository: Path, argv: Sequence[str], *, feed: bytes | None = None, env: Mapping[str, str] | None = None
+) -> bytes:
     """What a git command prints, given ``feed`` on its standard input; UserError when it fails."""
-    done = _run(repository, argv, {}, feed)
+    done = run(repository, argv, env or {}, feed)
     if done.returncode != 0:
         raise _failed(repository, argv, done)
     return done.stdout
@@ -174,7 +176,7 @@ def no_filters(repository: Path) -> dict[str, str]:
 
 
 def _filters_off(repository: Path) -> dict[str, str]:
-    found = _run(repository, ["config", "--null", "--name-only", "--get-regexp", r"^filter\."], {}).stdout
+    found = run(repository, ["config", "--null", "--name-only", "--get-regexp", r"^filter\."], {}).stdout
     names = {name.rpartition(".")[0] for name in os.fsdecode(found).split("\0") if name}
     off = {"clean": "", "smudge": "", "process": "", "required": "false"}
     return {f"{name}.{key}": value for name in sorted(names) for key, value in off.items()}
@@ -202,9 +204,10 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**kept, **ours, "GIT_ALLOW_PROTOCOL": "none", **_settings({}), **(more or {})}
 
 
-def _run(
+def run(
     repository: Path, argv: Sequence[str], env: Mapping[str, str], feed: bytes | None = None
 ) -> subprocess.CompletedProcess[bytes]:
+    """A git command to its end, whatever its status."""
     try:
         return subprocess.run(
             command(repository, argv),

@@ -105,6 +105,13 @@ def check(tree: Path, series: Series) -> Changes:
         return apply(tree, series, Path(scratch))
 
 
+def has_already(tree: Path, series: Series) -> bool:
+    """Whether ``tree`` holds what ``series``, which does not apply, would make of it."""
+    parsed = [_parse(patch) for patch in series.patches]
+    with _bench(tree, parsed) as bench:
+        return bench is not None and all(bench.reverses(files) for files in parsed)
+
+
 def context_left(tree: Path, series: Series) -> int:
     """With how many lines of context ``series`` would still go on ``tree``; 0 when with none.
 

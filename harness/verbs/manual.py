@@ -73,6 +73,23 @@ PAGES: Mapping[str, Page] = {
         ),
         ("faultloop sweep", "docs/verdicts.md"),
     ),
+    "bisect": Page(
+        KERNEL,
+        (
+            (
+                "faultloop bisect --tree ~/linux --good v6.1 --bad HEAD --workloads 'anon-*'",
+                "which commit broke it?",
+            ),
+            ("faultloop bisect --tree ~/linux --good v6.10 --bad v6.6 --find fix", "what mended it?"),
+            ("faultloop bisect --tree ~/linux --good A --bad B --repeat 10", "a path that fails at times"),
+        ),
+        ("faultloop bisect-step", "docs/bisect.md"),
+    ),
+    "bisect-step": Page(
+        KERNEL,
+        (("git bisect run faultloop bisect-step --workloads anon-reuse", "a bisection that git drives itself"),),
+        ("faultloop bisect", "docs/bisect.md"),
+    ),
     "sweep": Page(
         KERNEL,
         (("faultloop sweep --kernels 6.1,6.12,newest", "all paths, on all kernels and machines"),),
