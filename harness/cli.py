@@ -36,7 +36,14 @@ def main() -> None:
     caught: list[int] = []
     with _signals(caught):
         status = _call(caught)
-    sys.exit(status)
+    sys.exit(_for_git(status))
+
+
+def _for_git(status: int) -> int:
+    """`git bisect run` takes 1 to 127 for a bad commit, and stops at what is above: so must trouble of ours."""
+    if sys.argv[1:2] == ["bisect-step"] and status not in (0, 1, 125) and status < 128:
+        return ExitStatus.STOP_BISECT
+    return status
 
 
 def _call(caught: list[int]) -> int:

@@ -19,6 +19,7 @@ class ExitStatus(IntEnum):
     UNDECIDED = 3
     INFRASTRUCTURE = 4
     INTERRUPTED = 130
+    STOP_BISECT = 255
 
 
 class FaultloopError(Exception):

@@ -74,7 +74,7 @@ def read(text: str, folder: Path) -> Commits:
         if found is None:
             raise PatchError(f"{name}: the commit '{printable(subject)}' changes no file")
         patches.append(found)
-    return Commits(series_of(patches), f"{repository}@{below}", _uncommitted(repository))
+    return Commits(series_of(patches), f"{repository}@{below}", uncommitted(repository))
 
 
 def _commits(repository: Path, text: str) -> list[tuple[str, tuple[str, ...]]]:
@@ -103,7 +103,7 @@ def _below(repository: Path, commits: list[tuple[str, tuple[str, ...]]]) -> str:
     return commits[0][1][0]
 
 
-def _uncommitted(repository: Path) -> tuple[str, ...]:
+def uncommitted(repository: Path) -> tuple[str, ...]:
     """A note when the work tree holds what is in no commit."""
     if not git.has_work_tree(repository):
         return ()

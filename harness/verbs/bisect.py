@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
 from harness.bisected import Find, Mark
 from harness.options import Accel, Fresh, Json, Setups, Workloads
+from harness.shown import one_line, printable
 from harness.verbs import common
 
 verbs = typer.Typer()
@@ -69,6 +71,54 @@ def bisect(
     )
     done = job(request, common.workshop())
     common.tell_result(done, ExitStatus(done.status), report.show, report.dump, as_json=as_json)
+
+
+@verbs.command("bisect-step")
+def bisect_step(
+    tree: Annotated[str, typer.Option(help="The kernel's git tree.")] = ".",
+    rev: Annotated[str, typer.Option(help="The commit; left out: the one that git wants to know of.")] = "",
+    find: Finds = Find.BREAK,
+    repeat: Repeat = 1,
+    boot_fail: BootFail = "skip",
+    patch: FixUps = [],  # noqa: B006
+    setup: Setups = "",
+    workloads: Workloads = "",
+    accel: Accel = "tcg",
+    fresh: Fresh = False,
+) -> None:
+    """Judge the commit at hand: git bisect run faultloop bisect-step --workloads NAME.
+
+    Status 0: good; 1: bad; 125: it cannot be judged; 255: trouble, which stops git bisect run.
+    """
+    import traceback
+
+    from harness.errors import FaultloopError, InfrastructureError
+    from harness.jobs import bisect_step as job
+
+    request = job.StepRequest(
+        tree=tree,
+        rev=rev,
+        find=find,
+        workloads=workloads,
+        setups=setup,
+        accel=common.accel_of(accel),
+        repeat=repeat,
+        boot_fail=_boot_fail(boot_fail),
+        patches=tuple(patch),
+        fresh=fresh,
+        results=common.results(),
+    )
+    try:
+        done, status = job.step(request, common.workshop())
+    except FaultloopError:
+        raise
+    except Exception as error:
+        raise InfrastructureError(f"defect in the harness: {error!r}", detail=traceback.format_exc()) from error
+    sys.stdout.write(f"{done.mark.upper()} {done.sha[:12]}: {one_line(done.reason)}\n")
+    if done.detail:
+        sys.stdout.write(printable(done.detail.rstrip()) + "\n")
+    sys.stdout.flush()
+    raise typer.Exit(status)
 
 
 def _boot_fail(word: str) -> Mark:
