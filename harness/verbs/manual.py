@@ -87,7 +87,7 @@ PAGES: Mapping[str, Page] = {
     ),
     "bisect-step": Page(
         KERNEL,
-        (("git bisect run faultloop bisect-step --workloads anon-reuse", "a bisection that git drives itself"),),
+        (("faultloop bisect-step --workloads anon-reuse", "after `git bisect run`, or for the commit at hand"),),
         ("faultloop bisect", "docs/bisect.md"),
     ),
     "sweep": Page(
