@@ -116,7 +116,7 @@ def build(
         series=series,
         key=driver.name,
         image=entry / "Image",
-        modules=(*sorted(driver.glob("*.ko")), *_in_tree_modules(entry / "out")),
+        modules=(*sorted(driver.glob("*.ko")), *objects.in_tree_modules(entry / "out")),
         config=entry / "config",
         log=entry / "build.log",
         release=facts["release"],
@@ -186,16 +186,9 @@ def find(cache: Cache, key: str, image_sha256: str) -> tuple[Path, tuple[Path, .
     for entry in cache.entries(_ROOM) if driver else ():
         facts = json.loads((entry / "build.json").read_text(encoding="utf-8"))
         if facts["image_sha256"] == image_sha256 and cache.get(_ROOM, entry.name) and driver:
-            modules = (*sorted(driver.glob("*.ko")), *_in_tree_modules(entry / "out"))
+            modules = (*sorted(driver.glob("*.ko")), *objects.in_tree_modules(entry / "out"))
             return entry / "Image", modules, entry / "config"
     return None
-
-
-def _in_tree_modules(out: Path) -> list[Path]:
-    """Modules of the kernel itself, as its build lists them (``lib/x.ko``, ``lib/x.o`` since 6.3)."""
-    listed = out / "modules.order"
-    names = listed.read_text(encoding="utf-8").split() if listed.exists() else []
-    return [out / Path(name.removeprefix("kernel/")).with_suffix(".ko") for name in names]
 
 
 def _base(plan: _Plan) -> Path:

@@ -116,6 +116,13 @@ def prune(out: Path) -> None:
                 (here / name).unlink()
 
 
+def in_tree_modules(out: Path) -> list[Path]:
+    """Modules of the kernel itself, as its build lists them (``lib/x.ko``, ``lib/x.o`` since 6.3)."""
+    listed = out / "modules.order"
+    names = listed.read_text(encoding="utf-8").split() if listed.exists() else []
+    return [out / Path(name.removeprefix("kernel/")).with_suffix(".ko") for name in names]
+
+
 class Store:
     """The object trees that were built on one base with one configuration and one toolchain."""
 
