@@ -122,6 +122,12 @@ class Cluster:
                 raise InfrastructureError(f"{name}: the worker's answer lacks what was ordered")
             packs.bring(self._cache, self._store, *entry, ref)
 
+    def close(self) -> None:
+        """Leave the pool."""
+        client = self.__dict__.pop("_client", None)
+        if client is not None:
+            client.close(timeout=_CONNECT_SECONDS)
+
     @cached_property
     def _client(self) -> Client:
         """The connection; InfrastructureError when there is none to be had."""
@@ -140,7 +146,7 @@ class Cluster:
                 f"{self.address.url}: the scheduler cannot be reached: {one_line(str(error))}; is it running "
                 "there, and with certificates of the same CA?"
             ) from error
-        atexit.register(client.close, timeout=5)
+        atexit.register(self.close)
         self._store.sweep()
         return client
 
@@ -183,7 +189,6 @@ class Cluster:
         """Have the tasks done; ``on_reply`` gets each one's number and reply. An exception cancels the rest."""
         if not tasks:
             return
-        self._client.scheduler_info(n_workers=-1)
         self._check_room(tasks)
         ours = {resource(self._identity): 1.0}
         run = uuid.uuid4().hex

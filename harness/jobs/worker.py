@@ -36,7 +36,6 @@ IDENTITY = "faultloop"
 PLENTY = 1e9
 _STOP_SECONDS = 20.0
 """How long an errand may take to clean up after SIGTERM before it is killed."""
-_CONNECT = "30s"
 _NO_PAGES: Mapping[str, list[str]] = {
     "distributed.worker.http.routes": [],
     "distributed.scheduler.http.routes": [],
@@ -171,7 +170,9 @@ def _errands(worker: Worker) -> Errands:
     return found
 
 
-def work(scheduler: str, *, guests: int | None, build: bool, store: str, host: str, name: str) -> None:
+def work(
+    scheduler: str, *, guests: int | None, build: bool, store: str, host: str, name: str, wait: float
+) -> None:
     """Serve until a signal comes (KeyboardInterrupt) or the scheduler goes (InfrastructureError)."""
     address = addresses.parse(scheduler)
     offered = offer(guests, build=build)
@@ -194,7 +195,7 @@ def work(scheduler: str, *, guests: int | None, build: bool, store: str, host: s
             plugins=(Errands(),),
             startup_information={IDENTITY: lambda _worker: dict(parts)},
             memory_limit=0,
-            death_timeout=_CONNECT,
+            death_timeout=wait,
             dashboard_address=_LOCAL_PAGE,
         )
         return await _until_signal(worker, f"scheduler {address.url}")

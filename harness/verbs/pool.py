@@ -17,12 +17,13 @@ def worker(
     guests: Annotated[int | None, typer.Option(help="Guests at once; as many as there are cores.")] = None,
     store: Annotated[str, typer.Option(help="URL of the store; by default FAULTLOOP_STORE.")] = "",
     host: Annotated[str, typer.Option(help="Address of this machine that the others reach.")] = "",
+    wait: Annotated[float, typer.Option(help="Seconds to wait for the scheduler.")] = 30.0,
     name: Annotated[str, typer.Option(help="What it is called in messages; host and pid.")] = "",
 ) -> None:
     """Offer this machine to the pool of a scheduler: guests run here, and kernels are built."""
     from harness.jobs.worker import work
 
-    work(scheduler, guests=guests, build=build, store=store, host=host, name=name)
+    work(scheduler, guests=guests, build=build, store=store, host=host, name=name, wait=wait)
 
 
 @verbs.command("scheduler")
