@@ -50,7 +50,7 @@ class Machines:
 
     def below(self, name: str) -> list[psutil.Process]:
         """What a worker has started, and what that has."""
-        return psutil.Process(self.processes[name].pid).children(recursive=True)
+        return list(psutil.Process(self.processes[name].pid).children(recursive=True))
 
     def emulators(self, name: str) -> list[psutil.Process]:
         return [process for process in self.below(name) if is_emulator(process)]
