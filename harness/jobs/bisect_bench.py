@@ -182,7 +182,11 @@ class Guests:
         shutil.rmtree(where / commit.short, ignore_errors=True)
         jobs = [GuestJob(commit.short, built, setup, tuple(workloads)) for setup in setups]
         runner = GuestRunner(
-            self._shop.cache, self._shop.emulator, self._shop.guest_image, fresh=self._fresh or again
+            self._shop.cache,
+            self._shop.emulator,
+            self._shop.guest_image,
+            fresh=self._fresh or again,
+            elsewhere=self._shop.elsewhere,
         )
         with self._shop.progress.step(f"{len(jobs)} guests", like=f"guests {len(jobs)}") as step:
             found = runner.run(jobs, where, at_once=self._at_once, on_done=step.update)
