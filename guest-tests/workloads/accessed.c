@@ -75,10 +75,5 @@ void access_flag(void)
 	s.after = view_of(word);
 
 	prove(&s);
-	prove_no_evictions(&s.window);
-	prove_iotlb_within(&s.after, "afterwards");
-	prove_audit(&s.audit, "operation");
-	prove_audit_at_end();
-	tell_window(&s.window, &s.write);
-	tell_views(&s.before, &s.after);
+	prove_ending(&(struct ending){ &s.before, &s.after, &s.audit, &s.window, &s.write });
 }

@@ -72,7 +72,7 @@ void zero_page_cow(void)
 	static const char * const functions[] = { "wp_page_copy", NULL };
 	static const struct upgrade upgrade = {
 		.prepare = prepare_zero,
-		.frame = FRAME_COPIED,
+		.frame = FRAME_OTHER,
 		.functions = functions,
 	};
 	struct subject s = { };
@@ -208,7 +208,7 @@ void fork_child_alive(void)
 	static const char * const functions[] = { "wp_page_copy", NULL };
 	static const struct upgrade upgrade = {
 		.prepare = prepare_child,
-		.frame = FRAME_COPIED,
+		.frame = FRAME_OTHER,
 		.functions = functions,
 	};
 	struct child_view found;

@@ -32,6 +32,9 @@ void *area_map_at(size_t size, int prot, int flags, int fd, off_t offset);
 /* The linker's: from the first byte of this program's data to the last. */
 extern char __data_start[], _end[];
 
+/* Memory of our own, which no path under test touches: a fork leaves it out, and area_settle(). */
+void *area_apart(size_t size);
+
 /* Have this process write its own data and stack, so that it has no faults later. */
 void area_settle(void);
 

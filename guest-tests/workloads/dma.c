@@ -108,6 +108,18 @@ void dma_unbind(void)
 		die_errno("unbind");
 }
 
+bool dma_gone(void *addr)
+{
+	struct sva_testdev_dma dma = {
+		.addr = (uintptr_t)addr,
+		.len = sizeof(uint64_t),
+		.op = SVA_TESTDEV_WRITE,
+		.max_stalls = dma_max_stalls,
+	};
+
+	return ioctl(device, SVA_TESTDEV_IOC_DMA, &dma) && errno == ENODEV;
+}
+
 void dma_keep(void)
 {
 	if (fcntl(device, F_SETFD, 0))

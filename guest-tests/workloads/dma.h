@@ -45,6 +45,9 @@ struct sva_testdev_stop dma_stop(uint32_t engine);
 /* End the binding; whatever runs is aborted. */
 void dma_unbind(void);
 
+/* Whether the device is gone: a command says so. */
+bool dma_gone(void *addr);
+
 /* Keep the device open over exec(). */
 void dma_keep(void);
 

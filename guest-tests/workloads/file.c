@@ -62,7 +62,7 @@ void memfd_clean(void)
 /* A page of a file on disk, written back: the file system wants to know of a write. */
 static void prepare_disk(struct subject *s)
 {
-	static char page[65536];
+	char *page = area_apart(page_size);
 	const uint64_t value = VALUE_OLD;
 	size_t i;
 

@@ -6,10 +6,13 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "area.h"
@@ -245,4 +248,105 @@ void unbind(void)
 {
 	run(leave_by_unbind, wait_for_word);
 	end_child();
+}
+
+/*
+ * The driver lets go of the device, as when it is unplugged or its module goes: a
+ * process that is bound loses it, and is told so.
+ */
+#define DRIVER	"/sys/bus/pci/drivers/sva_testdev/"
+
+static char device_name[64];
+
+static void find_device(void)
+{
+	char link[256];
+	ssize_t length = readlink("/sys/class/misc/sva_testdev/device", link, sizeof(link) - 1);
+	const char *name;
+
+	if (length < 0)
+		die_errno("/sys/class/misc/sva_testdev/device");
+	link[length] = '\0';
+	name = strrchr(link, '/');
+	if (!name || strlen(name) > sizeof(device_name))
+		die("the device's name is not in %s", link);
+	strcpy(device_name, name + 1);
+}
+
+/* What it is told afterwards, then whether it can use the device anew. */
+static void stay(void)
+{
+	char answer = dma_gone(child.words) ? 'g' : 'n', byte;
+	struct sva_testdev_dma dma;
+
+	if (write(child.ready[1], &answer, 1) != 1 || read(child.go[0], &byte, 1) != 1)
+		_exit(5);
+	dma_open();
+	dma = dma_write(child.words, VALUE_DEVICE);
+	_exit(dma_done(&dma) ? 0 : 6);
+}
+
+static void unplug(void)
+{
+	if (!area_write_file(DRIVER "unbind", device_name))
+		die_errno(DRIVER "unbind");
+}
+
+static void plug(void)
+{
+	if (!area_write_file(DRIVER "bind", device_name))
+		die_errno(DRIVER "bind");
+	dma_open();
+}
+
+void driver_removal(void)
+{
+	const struct timespec some_time = { .tv_nsec = 20000000 };
+	struct sva_testdev_dma dma;
+	struct window window;
+	struct audit audit;
+	bool before, after;
+	void *scratch;
+	int status;
+	char told;
+
+	scratch = area_map(page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	find_device();
+	prove_faults_served();
+	start_child(stay);
+	clear();
+	let_time_pass(scratch);
+	before = pattern_there();
+
+	window_open(&window, scratch, page_size);
+	unplug();
+	clear();
+	nanosleep(&some_time, NULL);
+	after = pattern_there();
+	say(child.go[1]);
+	if (read(child.ready[0], &told, 1) != 1)
+		die("the other process ended when the driver went");
+	plug();
+	audit = dma_audit();
+	let_time_pass(scratch);
+	after |= pattern_there();
+	dma = dma_write(scratch, 1);
+	window_close(&window);
+	say(child.go[1]);
+	if (waitpid(child.pid, &status, 0) != child.pid)
+		die_errno("waitpid");
+
+	ktap_point(before, PRECONDITION, "the device wrote for the other process all the time");
+	ktap_point(!after, STALE, "nothing writes its memory any more");
+	ktap_point(told == 'g', PROGRESS, "the process is told that the device is gone");
+	ktap_point(!audit.all.permissive && !audit.all.wrong_page && !audit.all.unmapped, STALE,
+		   "the IOTLB holds nothing of it (permissive %u, wrong page %u, unmapped %u)",
+		   audit.all.permissive, audit.all.wrong_page, audit.all.unmapped);
+	ktap_point(dma_done(&dma), PROGRESS, "the device that came back works: %s", dma_end(&dma));
+	ktap_point(WIFEXITED(status) && !WEXITSTATUS(status) && READ_ONCE(*child.words) == VALUE_DEVICE,
+		   PROGRESS, "for the other process, too (status %#x)", status);
+	prove_no_evictions(&window);
+	prove_faults_served();
+	prove_audit_at_end();
+	tell_window(&window, &dma);
 }

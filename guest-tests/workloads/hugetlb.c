@@ -164,14 +164,14 @@ void hugetlb_reuse(void)
 	run(reuse_functions, prepare_forked);
 }
 
+static const char * const clean_functions[] = {
+	"huge_ptep_set_access_flags", "ptep_set_access_flags", NULL
+};
+
 void hugetlb_shared_clean(void)
 {
-	static const char * const functions[] = {
-		"huge_ptep_set_access_flags", "ptep_set_access_flags", NULL
-	};
-
 	set_block();
-	run(functions, prepare_shared);
+	run(clean_functions, prepare_shared);
 }
 
 /* 16 pages of 4 KiB, 128 of 16 KiB, 32 of 64 KiB (Arm ARM D8.6.1). */
@@ -258,13 +258,30 @@ void hugetlb_fork(void)
 	tell_window(&window, &reread);
 }
 
+void hugetlb_cont_pte_clean(void)
+{
+	set_contiguous();
+	run(clean_functions, prepare_shared);
+}
+
 /* 16 blocks of 2 MiB, 32 of 32 MiB, 32 of 512 MiB. */
-void hugetlb_cont_pmd(void)
+static void set_cont_pmd(void)
 {
 	size = huge_size() * (page_size == 4096 ? 16 : 32);
 	entry_shift = __builtin_ctzl(huge_size());
 	contiguous = true;
+}
+
+void hugetlb_cont_pmd(void)
+{
+	set_cont_pmd();
 	run(reuse_functions, prepare_forked);
+}
+
+void hugetlb_cont_pmd_clean(void)
+{
+	set_cont_pmd();
+	run(clean_functions, prepare_shared);
 }
 
 /*
@@ -378,14 +395,11 @@ static void sharer_writes(struct subject *s)
 
 void hugetlb_shared_table(void)
 {
-	static const char * const functions[] = {
-		"huge_ptep_set_access_flags", "ptep_set_access_flags", NULL
-	};
 	const struct upgrade upgrade = {
 		.size = huge_size(),
 		.prepare = prepare_table,
 		.act = sharer_writes,
-		.functions = functions,
+		.functions = clean_functions,
 	};
 	struct subject s = { };
 

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Pages that the kernel moves, merges, splits and collapses. */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "area.h"
@@ -20,6 +23,7 @@
 #endif
 
 #define TRIES	20
+#define CANDIDATES	32
 
 static void touch(char *area, size_t size)
 {
@@ -65,6 +69,90 @@ void soft_offline(void)
 		.prepare = prepare_page,
 		.act = offline,
 		.functions = migrate_functions,
+	};
+
+	move_run(&move);
+}
+
+/*
+ * A page that somebody else refers to cannot move: the kernel takes it out of the
+ * page table, finds that out, and puts it back.
+ */
+static void prepare_pinned(struct moved *m)
+{
+	struct iovec page = { .iov_len = 1 };
+	int ends[2];
+
+	prepare_page(m);
+	page.iov_base = m->area;
+	if (pipe(ends) || vmsplice(ends[1], &page, 1, 0) != 1)
+		die_errno("vmsplice");
+}
+
+static void offline_in_vain(struct moved *m)
+{
+	if (!madvise(m->area, page_size, MADV_SOFT_OFFLINE))
+		die("a page that a pipe refers to was taken out of use");
+	if (errno == EINVAL || errno == EPERM || errno == EOPNOTSUPP)
+		ktap_skip("the kernel takes no page out of use (soft offline)");
+}
+
+void migrate_back(void)
+{
+	static const char * const functions[] = { "remove_migration_ptes", NULL };
+	static const struct move move = {
+		.to = SAME_FRAME,
+		.prepare = prepare_pinned,
+		.act = offline_in_vain,
+		.functions = functions,
+	};
+
+	move_run(&move);
+}
+
+/* Compaction fills the end of memory with pages from its beginning: of ours, the one nearest to that. */
+static void prepare_low(struct moved *m)
+{
+	char *pages = area_map(CANDIDATES * page_size, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	uint64_t lowest = UINT64_MAX;
+	size_t i;
+
+	touch(pages, CANDIDATES * page_size);
+	for (i = 0; i < CANDIDATES; i++) {
+		struct sva_testdev_pte pte = dma_pte(pages + i * page_size);
+
+		if (pte_pfn(&pte) >= lowest)
+			continue;
+		lowest = pte_pfn(&pte);
+		m->area = pages + i * page_size;
+	}
+	ktap_point(area_drain(m->area), PRECONDITION,
+		   "the page is on its LRU list, in no CPU's batch");
+}
+
+static void compact(struct moved *m)
+{
+	struct sva_testdev_pte from = dma_pte(m->area), to;
+	int i;
+
+	for (i = 0; i < TRIES; i++) {
+		if (!area_write_file("/proc/sys/vm/compact_memory", "1"))
+			ktap_skip("the kernel has no compaction");
+		to = dma_pte(m->area);
+		if (pte_pfn(&to) != pte_pfn(&from))
+			return;
+	}
+}
+
+void compaction(void)
+{
+	static const char * const functions[] = { "compact_zone", NULL };
+	static const struct move move = {
+		.to = OTHER_FRAME,
+		.prepare = prepare_low,
+		.act = compact,
+		.functions = functions,
 	};
 
 	move_run(&move);

@@ -59,6 +59,10 @@ static void prove_moved(const struct move *move, const struct moved *m)
 		ktap_point(from && to && from != to, PRECONDITION,
 			   "the page moved (frame %#llx, then %#llx)",
 			   (unsigned long long)from, (unsigned long long)to);
+	else if (move->to == SAME_FRAME)
+		ktap_point(from && from == to, PRECONDITION,
+			   "the page is where it was (frame %#llx, then %#llx)",
+			   (unsigned long long)from, (unsigned long long)to);
 	else
 		ktap_point(m->before.pte.level != m->after.pte.level, PRECONDITION,
 			   "it is mapped at another level (%d, then %d)",
@@ -76,10 +80,8 @@ void move_run(const struct move *move)
 	play(move, &m);
 
 	prove_moved(move, &m);
-	prove_no_evictions(&m.window);
 	prove_reader(&m);
 	prove_iotlb_within(&m.moved, "when the kernel was done");
-	prove_audit(&m.audit, "operation");
 	ktap_point(dma_done(&m.verify), PROGRESS, "the device read the area: %s",
 		   dma_end(&m.verify));
 	ktap_point(!m.verify.bad_count, DATA, "the area holds what it held: %u words do not",
@@ -90,8 +92,5 @@ void move_run(const struct move *move)
 	if (dma_done(&m.write))
 		ktap_point(found == VALUE_DEVICE, STALE, "memory holds %#llx, expected %#llx",
 			   (unsigned long long)found, VALUE_DEVICE);
-	prove_iotlb_within(&m.after, "afterwards");
-	prove_audit_at_end();
-	tell_window(&m.window, &m.write);
-	tell_views(&m.before, &m.after);
+	prove_ending(&(struct ending){ &m.before, &m.after, &m.audit, &m.window, &m.write });
 }

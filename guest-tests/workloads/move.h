@@ -22,7 +22,7 @@ struct moved {
 	struct sva_testdev_dma fill, verify, write;
 };
 
-enum moved_to { OTHER_FRAME, OTHER_LEVEL };
+enum moved_to { OTHER_FRAME, OTHER_LEVEL, SAME_FRAME };
 
 struct move {
 	size_t size;				/* of the area; 0: a base page */

@@ -24,6 +24,8 @@ void hugetlb_reuse(void);
 void hugetlb_shared_clean(void);
 void hugetlb_cont_pte(void);
 void hugetlb_cont_pmd(void);
+void hugetlb_cont_pte_clean(void);
+void hugetlb_cont_pmd_clean(void);
 void hugetlb_shared_table(void);
 void hugetlb_fork(void);
 
@@ -31,6 +33,7 @@ void hugetlb_fork(void);
 void thp_reuse(void);
 void thp_clean(void);
 void shmem_thp_clean(void);
+void thp_collapse_upgrade(void);
 void contpte_sibling(void);
 
 /* pfnmap.c */
@@ -57,9 +60,12 @@ void access_flag(void);
 /* ksm.c */
 void ksm_break(void);
 void ksm_merge(void);
+void ksm_unmerge(void);
 
 /* migrate.c */
 void soft_offline(void);
+void migrate_back(void);
+void compaction(void);
 void thp_split(void);
 void thp_collapse(void);
 
@@ -67,11 +73,17 @@ void thp_collapse(void);
 void mprotect_readonly(void);
 void mprotect_none(void);
 void munmap_path(void);
-void mremap_path(void);
 void dontneed(void);
 void truncate_path(void);
 void punch_hole(void);
 void pageout(void);
+
+/* mremap.c */
+void mremap_path(void);
+void mremap_upgrade(void);
+
+/* numa.c */
+void numa_hint(void);
 
 /* gone.c */
 void exit_path(void);
@@ -79,6 +91,7 @@ void exit_last_thread(void);
 void kill_path(void);
 void exec_path(void);
 void unbind(void);
+void driver_removal(void);
 
 /* reclaim.c */
 void reclaim(void);

@@ -254,3 +254,13 @@ void tell_views(const struct view *before, const struct view *after)
 	ktap_fact("iotlb_after", "%s", entry_text(after->iotlb));
 	sites_tell(pte_pfn(&before->pte), pte_pfn(&after->pte));
 }
+
+void prove_ending(const struct ending *end)
+{
+	prove_no_evictions(end->window);
+	prove_iotlb_within(end->after, "afterwards");
+	prove_audit(end->audit, "operation");
+	prove_audit_at_end();
+	tell_window(end->window, end->write);
+	tell_views(end->before, end->after);
+}

@@ -92,6 +92,19 @@ static inline bool pte_hardware_dirtied(const struct sva_testdev_pte *from,
 }
 
 /*
+ * What is said of each window when all is done: the entry and the IOTLB as they are
+ * left, both audits (the first one may not have been made), and the facts.
+ */
+struct ending {
+	const struct view *before, *after;
+	const struct audit *audit;
+	const struct window *window;
+	const struct sva_testdev_dma *write;
+};
+
+void prove_ending(const struct ending *end);
+
+/*
  * One of the functions ran, if the kernel has any of them. The list ends with
  * NULL; every one becomes a fact.
  */

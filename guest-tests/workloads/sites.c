@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "area.h"
 #include "ktap.h"
 #include "proof.h"
 #include "sites.h"
@@ -20,10 +21,10 @@
 static int hits[MOST_SITES];
 
 /* Entries that were stored: whose they are is known when the page's frame is. */
-static struct {
+static struct value {
 	unsigned int site;
 	uint64_t entry;
-} values[MOST_VALUES];
+} *values;
 static size_t nr_values;
 
 /* The place is in a function that cannot be probed: look for it from the function that it calls. */
@@ -88,6 +89,8 @@ void sites_count(const char *event, uint64_t start, uint64_t end)
 	if (site >= MOST_SITES)
 		return;
 	if (read_number(event, " value=0x", &value)) {
+		if (!values)
+			values = area_apart(MOST_VALUES * sizeof(*values));
 		if (nr_values == MOST_VALUES)
 			return;
 		values[nr_values].site = site;

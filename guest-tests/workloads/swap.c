@@ -34,18 +34,16 @@ static void end_swap(void)
 
 static void write_header(void)
 {
-	static union {
-		struct swap_header header;
-		char page[65536];
-	} first;
+	char *page = area_apart(page_size);
+	struct swap_header *header = (struct swap_header *)page;
 	int fd = open(DISK, O_WRONLY | O_CLOEXEC);
 
 	if (fd < 0)
 		die_errno(DISK);
-	first.header.version = 1;
-	first.header.last_page = SWAP_SIZE / page_size - 1;
-	memcpy(first.page + page_size - 10, "SWAPSPACE2", 10);
-	if (write(fd, first.page, page_size) != (ssize_t)page_size)
+	header->version = 1;
+	header->last_page = SWAP_SIZE / page_size - 1;
+	memcpy(page + page_size - 10, "SWAPSPACE2", 10);
+	if (write(fd, page, page_size) != (ssize_t)page_size)
 		die_errno("write to " DISK);
 	close(fd);
 }

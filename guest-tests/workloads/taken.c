@@ -112,6 +112,25 @@ void taken_prove_witness(struct taken *t, uint64_t expected)
 		   (unsigned long long)READ_ONCE(*t->witness), (unsigned long long)expected);
 }
 
+void taken_run_private(const struct taking *taking)
+{
+	struct taken t = {
+		.word = area_map(page_size, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS, -1),
+	};
+	struct sva_testdev_dma mark;
+
+	t.witness = t.word;
+	mark = dma_write(&t.word[1], VALUE_DEVICE);
+	area_drain(t.word);
+	taken_run(taking, &t);
+	if (dma_done(&mark))
+		ktap_point(t.word[1] == VALUE_DEVICE, DATA,
+			   "what the device wrote before is there: %#llx",
+			   (unsigned long long)t.word[1]);
+	prove_audit_at_end();
+}
+
 static const char * const change_functions[] = { "change_protection", NULL };
 static const char * const zap_functions[] = {
 	"unmap_vmas", "zap_page_range_single", "zap_vma_range_batched",
@@ -282,54 +301,7 @@ void pageout(void)
 		.act = page_out,
 		.functions = functions,
 	};
-	struct taken t = {
-		.word = area_map(page_size, PROT_READ | PROT_WRITE,
-				 MAP_PRIVATE | MAP_ANONYMOUS, -1),
-	};
-	struct sva_testdev_dma mark;
 
 	swap_begin();
-	t.witness = t.word;
-	mark = dma_write(&t.word[1], VALUE_DEVICE);
-	taken_run(&taking, &t);
-	if (dma_done(&mark))
-		ktap_point(t.word[1] == VALUE_DEVICE, DATA,
-			   "what the device wrote before is there: %#llx",
-			   (unsigned long long)t.word[1]);
-	prove_audit_at_end();
-}
-
-/* The same page at another address: the old one must not lead there any more. */
-static uint64_t *moved_to;
-
-static void move_away(struct taken *t)
-{
-	moved_to = area_map(page_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
-	if (mremap(t->word, page_size, page_size, MREMAP_MAYMOVE | MREMAP_FIXED, moved_to) != moved_to)
-		die_errno("mremap");
-}
-
-void mremap_path(void)
-{
-	static const char * const functions[] = { "move_page_tables", NULL };
-	static const struct taking taking = {
-		.act = move_away,
-		.functions = functions,
-	};
-	struct sva_testdev_dma write;
-	struct taken t = { };
-	struct view there;
-
-	taken_run(&taking, &t);
-	taken_prove_witness(&t, VALUE_OLD);
-	there = view_of(moved_to);
-	ktap_point(pte_pfn(&there.pte) == pte_pfn(&t.before.pte), PRECONDITION,
-		   "the page itself is the same (frame %#llx)",
-		   (unsigned long long)pte_pfn(&there.pte));
-	write = dma_write(moved_to, VALUE_CPU);
-	ktap_point(dma_done(&write), PROGRESS,
-		   "the device can write at the new address: write %s after %u stalls",
-		   dma_end(&write), write.stalls);
-	taken_prove_witness(&t, dma_done(&write) ? VALUE_CPU : VALUE_OLD);
-	prove_audit_at_end();
+	taken_run_private(&taking);
 }

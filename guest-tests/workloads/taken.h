@@ -38,6 +38,12 @@ struct taking {
 /* Run it and make all points but those of the memory itself, and of the audit at the end. */
 void taken_run(const struct taking *taking, struct taken *t);
 
+/*
+ * The same with a private page: what the device wrote before must be there in the
+ * end. Makes all points.
+ */
+void taken_run_private(const struct taking *taking);
+
 /* The page as the other mapping shows it. */
 void taken_prove_witness(struct taken *t, uint64_t expected);
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /* Transparent huge pages, and folios that a contiguous range of entries maps. */
+#include <errno.h>
+#include <stdint.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -9,6 +11,11 @@
 #include "thp.h"
 #include "upgrade.h"
 
+#ifndef MADV_COLLAPSE		/* since Linux 6.1 */
+#define MADV_COLLAPSE	25
+#endif
+
+#define COLLAPSE_TRIES	20
 #define OFFSET		0x81008		/* somewhere in the middle */
 #define SYSFS		"/sys/kernel/mm/transparent_hugepage/"
 
@@ -108,6 +115,55 @@ void thp_clean(void)
 void shmem_thp_clean(void)
 {
 	run(clean_functions, prepare_shmem);
+}
+
+/*
+ * Small pages become a huge one, which may be written: where the SMMU has a small
+ * one's entry, which may not. (One page must be writable for the kernel to do it.)
+ */
+static void prepare_small(struct subject *s)
+{
+	char *area = area_map(huge_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	size_t i;
+
+	s->word = (uint64_t *)(area + OFFSET);
+	for (i = 0; i < huge_size(); i += page_size)
+		WRITE_ONCE(area[i], 1);
+	WRITE_ONCE(*s->word, VALUE_OLD);
+	s->value = VALUE_OLD;
+	area_fork_and_reap();
+	WRITE_ONCE(*area, 2);
+	area_drain(area);
+}
+
+static void collapse(struct subject *s)
+{
+	void *area = (void *)((uintptr_t)s->word & ~(huge_size() - 1));
+	int i;
+
+	for (i = 0; i < COLLAPSE_TRIES; i++) {
+		if (!madvise(area, huge_size(), MADV_COLLAPSE))
+			return;
+		if (errno == EINVAL)
+			ktap_skip("the kernel does not collapse when asked");
+	}
+	die_errno("madvise(MADV_COLLAPSE)");
+}
+
+void thp_collapse_upgrade(void)
+{
+	static const char * const functions[] = { "collapse_huge_page", NULL };
+	const struct upgrade upgrade = {
+		.size = huge_size(),
+		.prepare = prepare_small,
+		.act = collapse,
+		.frame = FRAME_OTHER,
+		.functions = functions,
+	};
+	struct subject s = { };
+
+	thp_need();
+	upgrade_run(&upgrade, &s);
 }
 
 /*

@@ -13,6 +13,7 @@
 #include "clock.h"
 #include "event.h"
 #include "ktap.h"
+#include "probes.h"
 #include "sites.h"
 #include "trace.h"
 
@@ -22,85 +23,10 @@
 #define MARK_OPEN	"faultloop window opens"
 #define MARK_CLOSE	"faultloop window closes"
 
-enum scope {
-	BY_TASK,	/* counted for the process and the fault workers */
-	BY_ADDRESS,	/* argument address=, somewhere in the range */
-	BY_RANGE,	/* arguments start= and end=, touching the range */
-};
+#define BUFFER_SIZE	(1 << 16)
 
-struct probe {
-	const char *name;
-	const char *symbols[4];	/* the first that exists, over the releases */
-	const char *arguments;
-	enum scope scope;
-	bool set, notrace;
-	int hits, elsewhere;
-};
-
-#define VMA_ADDRESS	" address=%x1"
-
-static struct probe probes[] = {
-	{
-		.name = "notifier",
-		.symbols = {
-			"arm_smmu_mm_arch_invalidate_secondary_tlbs",
-			"arm_smmu_mm_invalidate_range",
-		},
-		.arguments = " start=%x2 end=%x3",
-		.scope = BY_RANGE,
-	}, {
-		.name = "ptep_set_access_flags",
-		.symbols = {
-			"ptep_set_access_flags",
-			"__ptep_set_access_flags",
-			"__ptep_set_access_flags_anysz",
-		},
-		.arguments = VMA_ADDRESS,
-		.scope = BY_ADDRESS,
-	}, {
-		.name = "fault_handler",	/* of a device's fault */
-		.symbols = { "iommu_sva_handle_iopf", "iopf_handle_group" },
-	},
-	{ .name = "do_wp_page" },
-	{ .name = "wp_page_reuse" },
-	{ .name = "wp_page_copy" },
-	{ .name = "do_anonymous_page" },
-	{ .name = "do_page_mkwrite" },
-	{ .name = "ext4_page_mkwrite" },
-	{ .name = "hugetlb_wp" },
-	{ .name = "do_huge_pmd_wp_page" },
-	{ .name = "folio_mkclean" },
-	{ .name = "change_protection" },
-	{ .name = "change_huge_pmd" },
-	{ .name = "hugetlb_change_protection" },
-	{ .name = "follow_page_pte" },
-	{ .name = "follow_page_mask" },
-	{ .name = "unmap_vmas" },
-	{ .name = "zap_page_range_single" },
-	{ .name = "zap_vma_range_batched" },
-	{ .name = "unmap_mapping_range" },
-	{ .name = "huge_pmd_set_accessed" },
-	{ .name = "huge_ptep_set_access_flags" },
-	{ .name = "contpte_ptep_set_access_flags" },
-	{ .name = "try_to_migrate" },
-	{ .name = "try_to_unmap" },
-	{ .name = "migrate_pages" },
-	{ .name = "__split_huge_pmd" },
-	{ .name = "split_huge_pmd_locked" },
-	{ .name = "unmap_folio" },
-	{ .name = "collapse_huge_page" },
-	{ .name = "try_to_merge_one_page" },
-	{ .name = "move_page_tables" },
-	{ .name = "move_pages" },
-	{ .name = "make_device_exclusive_range" },
-	{ .name = "make_device_exclusive" },
-	{ .name = "migrate_vma_setup" },
-};
-
-#define NR_PROBES	ARRAY_SIZE(probes)
-
-static char buffer[1 << 16];
-static int pipe_fd = -1, marker_fd = -1;
+static char *buffer;
+static int pipe_fd = -1, marker_fd = -1, switch_fd = -1;
 
 static bool set_symbol(const struct probe *probe, const char *symbol,
 		       const char *suffix)
@@ -168,7 +94,7 @@ static void set_probes(int state)
 /* Names of the probes that are set (those with a "!" could not be), as noted. */
 static bool read_state(int state)
 {
-	ssize_t length = pread(state, buffer, sizeof(buffer) - 1, 0);
+	ssize_t length = pread(state, buffer, BUFFER_SIZE - 1, 0);
 	char *line, *rest;
 	size_t i;
 
@@ -207,10 +133,17 @@ static int lock_state(void)
 	return state;
 }
 
+static void record(const char *on)
+{
+	if (write(switch_fd, on, 1) != 1)
+		die_errno(TRACEFS "/tracing_on");
+}
+
 void trace_prepare(void)
 {
 	int state = lock_state();	/* until this process ends */
 
+	buffer = area_apart(BUFFER_SIZE);
 	if (!read_state(state)) {
 		set_probes(state);
 		read_state(state);
@@ -221,6 +154,10 @@ void trace_prepare(void)
 	marker_fd = open(TRACEFS "/trace_marker", O_WRONLY | O_CLOEXEC);
 	if (marker_fd < 0)
 		die_errno(TRACEFS "/trace_marker");
+	switch_fd = open(TRACEFS "/tracing_on", O_WRONLY | O_CLOEXEC);
+	if (switch_fd < 0)
+		die_errno(TRACEFS "/tracing_on");
+	record("0");	/* of a path that was killed in its window */
 }
 
 /* More events, added to those in the buffer; 0 at their end. */
@@ -229,7 +166,7 @@ static size_t read_events(size_t used)
 	ssize_t length;
 
 	do {
-		length = read(pipe_fd, buffer + used, sizeof(buffer) - 1 - used);
+		length = read(pipe_fd, buffer + used, BUFFER_SIZE - 1 - used);
 	} while (length < 0 && errno == EINTR);
 	if (length < 0 && errno != EAGAIN)
 		die_errno(TRACEFS "/trace_pipe");
@@ -251,6 +188,7 @@ void trace_open(void)
 {
 	while (read_events(0))
 		;
+	record("1");
 	clock_mark();
 	trace_mark(MARK_OPEN);
 }
@@ -258,6 +196,7 @@ void trace_open(void)
 void trace_close(void)
 {
 	trace_mark(MARK_CLOSE);
+	record("0");
 }
 
 static uint64_t argument(const char *line, const char *name)

@@ -3,9 +3,11 @@
  * Kernel functions that ran for the memory under test, counted by kprobes.
  *
  * The probes are set once, when the guest boots. They record only page-fault
- * workers and workloads, and each workload counts what lies between its two
- * marks: other processes cannot be mistaken for the fault under test. (A trace
- * instance of their own would be tidier, but takes Linux 6.1 a second to make.)
+ * workers and workloads, and only while a window is open: to read what comes
+ * otherwise costs more than the path itself. Each workload counts what lies
+ * between its two marks: other processes cannot be mistaken for the fault under
+ * test. (A trace instance of their own would be tidier, but takes Linux 6.1 a
+ * second to make.)
  */
 #ifndef TRACE_H
 #define TRACE_H

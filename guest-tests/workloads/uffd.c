@@ -134,9 +134,7 @@ static void prove_uffd_moved(struct uffd_moved *m)
 		   (unsigned long long)pte_pfn(&there.pte),
 		   (unsigned long long)m->moved.pte.desc);
 	prove_functions(functions);
-	prove_no_evictions(&m->window);
 	prove_iotlb_within(&m->moved, "when the system call returned");
-	prove_audit(&m->audit, "operation");
 	ktap_point(dma_done(&m->write), PROGRESS, "device write %s after %u stalls (bound %u)",
 		   dma_end(&m->write), m->write.stalls, dma_max_stalls);
 	ktap_point(READ_ONCE(*m->to) == VALUE_OLD, STALE,
@@ -164,8 +162,5 @@ void uffd_move(void)
 	m.after = view_of(m.from);
 
 	prove_uffd_moved(&m);
-	prove_iotlb_within(&m.after, "afterwards");
-	prove_audit_at_end();
-	tell_window(&m.window, &m.write);
-	tell_views(&m.before, &m.after);
+	prove_ending(&(struct ending){ &m.before, &m.after, &m.audit, &m.window, &m.write });
 }

@@ -37,7 +37,7 @@ struct subject {
  */
 extern bool cpu_first, never_cached;
 
-enum frame { FRAME_REUSED, FRAME_COPIED };
+enum frame { FRAME_REUSED, FRAME_OTHER };
 
 struct upgrade {
 	size_t size;			/* of the page under test; 0: a base page */
