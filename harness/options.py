@@ -17,7 +17,10 @@ Setups = Annotated[
     str, typer.Option(help="Setups of setups.yaml, separated by commas.", autocompletion=complete.setups)
 ]
 Workloads = Annotated[
-    str, typer.Option(help="Names or globs of paths, separated by commas.", autocompletion=complete.workloads)
+    str,
+    typer.Option(
+        help="Names or globs of paths, or family:X, separated by commas.", autocompletion=complete.workloads
+    ),
 ]
 Accel = Annotated[
     str,

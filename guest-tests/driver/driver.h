@@ -126,8 +126,13 @@ struct td_context {
 	bool stopping;			/* no new command; under engines_lock */
 	struct iommu_sva *handle;
 	struct mm_struct *mm;
+	struct mm_struct *user;		/* whose process asked for it */
 	u32 pasid;
 };
+
+extern const struct file_operations td_fops;
+void td_release(struct kref *ref);
+void td_context_unbind(struct td_context *ctx);
 
 int td_engines_init(struct td_device *td);
 void td_engines_exit(struct td_device *td);

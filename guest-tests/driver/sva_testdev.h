@@ -2,8 +2,9 @@
 /*
  * ioctls of /dev/sva_testdev, shared by the driver and the workloads.
  *
- * An open file is a context: it binds the address space of the process that
- * asks for it to the device, and is of no use to any other address space.
+ * An open file is a context: it binds an address space to the device, that of the
+ * process that asks for it or, asked with a number, another's; and is of no use to
+ * any process but the one that asked.
  */
 #ifndef SVA_TESTDEV_H
 #define SVA_TESTDEV_H
@@ -48,6 +49,15 @@ struct sva_testdev_info {
 struct sva_testdev_bind {
 	__u32 pasid;		/* out */
 	__u32 reserved;
+};
+
+/*
+ * Bind another process: for one that is not ours, stopped before its first
+ * instruction. All addresses are then that one's. Needs CAP_SYS_PTRACE.
+ */
+struct sva_testdev_bind_pid {
+	__s32 pid;		/* in */
+	__u32 pasid;		/* out */
 };
 
 /*
@@ -215,5 +225,6 @@ struct sva_testdev_pte {
 #define SVA_TESTDEV_IOC_HAMMER	_IOWR('V', 0x6a, struct sva_testdev_hammer)
 #define SVA_TESTDEV_IOC_EXPECT	_IOW('V', 0x6b, struct sva_testdev_expect)
 #define SVA_TESTDEV_IOC_STOP	_IOWR('V', 0x6c, struct sva_testdev_stop)
+#define SVA_TESTDEV_IOC_BIND_PID _IOWR('V', 0x6d, struct sva_testdev_bind_pid)
 
 #endif

@@ -10,7 +10,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "area.h"
 #include "ktap.h"
+
+#define MOMENTS_SIZE	49152
 
 static const char * const class_names[] = {
 	[PRECONDITION] = "precondition",
@@ -28,7 +31,7 @@ struct text {
 static struct text points, facts;
 static int count, failed, harness_failed;
 
-static char moments[49152];
+static char *moments;	/* apart: large, and of no use before the window is closed */
 static size_t moments_used;
 static unsigned int moments_lost;
 
@@ -84,11 +87,13 @@ void ktap_fact(const char *key, const char *format, ...)
 
 void ktap_moment(const char *format, ...)
 {
-	size_t left = sizeof(moments) - moments_used;
+	size_t left = MOMENTS_SIZE - moments_used;
 	char line[256];
 	va_list args;
 	int length;
 
+	if (!moments)
+		moments = area_apart(MOMENTS_SIZE);
 	va_start(args, format);
 	vsnprintf(line, sizeof(line), format, args);
 	va_end(args);

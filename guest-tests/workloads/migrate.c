@@ -23,7 +23,6 @@
 #endif
 
 #define TRIES	20
-#define CANDIDATES	32
 
 static void touch(char *area, size_t size)
 {
@@ -99,7 +98,7 @@ static void offline_in_vain(struct moved *m)
 
 void migrate_back(void)
 {
-	static const char * const functions[] = { "remove_migration_ptes", NULL };
+	static const char * const functions[] = { "try_to_migrate", NULL };
 	static const struct move move = {
 		.to = SAME_FRAME,
 		.prepare = prepare_pinned,
@@ -110,51 +109,112 @@ void migrate_back(void)
 	move_run(&move);
 }
 
-/* Compaction fills the end of memory with pages from its beginning: of ours, the one nearest to that. */
-static void prepare_low(struct moved *m)
+/*
+ * Compaction fills holes near the end of memory with pages from its beginning, but
+ * leaves alone what is free in blocks. So there are blocks of which one page each
+ * is in use, some from before the area and some from after it, as nobody knows at
+ * which end the kernel begins. (A CPU keeps what it frees on lists of its own, until
+ * they are too long.)
+ */
+#define AREA_PAGES	256
+#define BLOCKS		4		/* before, and after */
+#define LISTS		"/proc/sys/vm/percpu_pagelist_high_fraction"
+
+static void end_short_lists(void)
 {
-	char *pages = area_map(CANDIDATES * page_size, PROT_READ | PROT_WRITE,
-			       MAP_PRIVATE | MAP_ANONYMOUS, -1);
-	uint64_t lowest = UINT64_MAX;
-	size_t i;
+	area_write_file(LISTS, "0");
+}
 
-	touch(pages, CANDIDATES * page_size);
-	for (i = 0; i < CANDIDATES; i++) {
-		struct sva_testdev_pte pte = dma_pte(pages + i * page_size);
+static void split_range(const char *start, size_t size)
+{
+	char range[96];
 
-		if (pte_pfn(&pte) >= lowest)
-			continue;
-		lowest = pte_pfn(&pte);
-		m->area = pages + i * page_size;
-	}
+	snprintf(range, sizeof(range), "%d,%#lx,%#lx", getpid(), (unsigned long)start,
+		 (unsigned long)start + size);
+	if (!area_write_file("/sys/kernel/debug/split_huge_pages", range))
+		die_errno("/sys/kernel/debug/split_huge_pages");
+}
+
+static char *map_block(void)
+{
+	char *block = thp_map(MAP_PRIVATE);
+
+	WRITE_ONCE(*block, 1);
+	return block;
+}
+
+static void leave_one_page(char *block)
+{
+	split_range(block, huge_size());
+	if (madvise(block + page_size, huge_size() - page_size, MADV_DONTNEED))
+		die_errno("madvise(MADV_DONTNEED)");
+}
+
+static void prepare_holes(struct moved *m)
+{
+	size_t size = AREA_PAGES * page_size;
+	char *blocks[2 * BLOCKS];
+	int i;
+
+	for (i = 0; i < BLOCKS; i++)
+		blocks[i] = map_block();
+	m->area = area_map(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	touch(m->area, size);
+	for (; i < 2 * BLOCKS; i++)
+		blocks[i] = map_block();
 	ktap_point(area_drain(m->area), PRECONDITION,
 		   "the page is on its LRU list, in no CPU's batch");
+	atexit(end_short_lists);
+	if (!area_write_file(LISTS, "1000000"))
+		die_errno(LISTS);
+	for (i = 0; i < 2 * BLOCKS; i++)
+		leave_one_page(blocks[i]);
+}
+
+/* Which pages it takes, and when it has had enough, is the kernel's choice: one that moved is looked at. */
+static bool find_moved(struct moved *m, const struct view *before)
+{
+	struct sva_testdev_pte pte;
+	char *page = m->area;
+	int i;
+
+	for (i = 0; i < AREA_PAGES; i++, page += page_size) {
+		pte = dma_pte(page);
+		if (!pte_pfn(&pte) || pte_pfn(&pte) == pte_pfn(&before[i].pte))
+			continue;
+		m->word = (uint64_t *)page;
+		m->before = before[i];
+		return true;
+	}
+	return false;
 }
 
 static void compact(struct moved *m)
 {
-	struct sva_testdev_pte from = dma_pte(m->area), to;
+	struct view *before = area_apart(AREA_PAGES * sizeof(*before));
 	int i;
 
-	for (i = 0; i < TRIES; i++) {
+	for (i = 0; i < AREA_PAGES; i++)
+		before[i] = view_of(m->area + i * page_size);
+	for (i = 0; i < TRIES && !find_moved(m, before); i++)
 		if (!area_write_file("/proc/sys/vm/compact_memory", "1"))
 			ktap_skip("the kernel has no compaction");
-		to = dma_pte(m->area);
-		if (pte_pfn(&to) != pte_pfn(&from))
-			return;
-	}
 }
 
 void compaction(void)
 {
 	static const char * const functions[] = { "compact_zone", NULL };
-	static const struct move move = {
+	const struct move move = {
+		.size = AREA_PAGES * page_size,
 		.to = OTHER_FRAME,
-		.prepare = prepare_low,
+		.prepare = prepare_holes,
 		.act = compact,
 		.functions = functions,
 	};
 
+	if (page_size != 4096)
+		ktap_skip("blocks of pages are too large here to make holes in several");
+	thp_need();
 	move_run(&move);
 }
 
@@ -169,12 +229,7 @@ static void prepare_thp(struct moved *m)
 
 static void split(struct moved *m)
 {
-	char range[96];
-
-	snprintf(range, sizeof(range), "%d,%#lx,%#lx", getpid(), (unsigned long)m->area,
-		 (unsigned long)m->area + huge_size());
-	if (!area_write_file("/sys/kernel/debug/split_huge_pages", range))
-		die_errno("/sys/kernel/debug/split_huge_pages");
+	split_range(m->area, huge_size());
 }
 
 void thp_split(void)

@@ -6,31 +6,26 @@
 
 #define SEED	0x5eed
 
-static uint64_t *middle(const struct move *move, struct moved *m)
-{
-	return (uint64_t *)(m->area + (move->size ?: page_size) / 2 + 8);
-}
-
 static void play(const struct move *move, struct moved *m)
 {
 	size_t size = move->size ?: page_size;
-	void *word = middle(move, m);
 	uint32_t engine;
 
+	m->word = (uint64_t *)(m->area + size / 2 + 8);
 	m->fill = dma_fill(m->area, size, SEED);
 	engine = dma_hammer(m->area, size, SVA_TESTDEV_HAMMER_READ,
 			    SVA_TESTDEV_EXPECT_PATTERN, SEED);
 	window_open(&m->window, m->area, size);
-	dma_read(word);
-	m->before = view_of(word);
+	dma_read(m->word);
+	m->before = view_of(m->word);
 	move->act(m);
-	m->moved = view_of(word);
+	m->moved = view_of(m->word);
 	m->audit = dma_audit();
 	m->reader = dma_stop(engine);
 	m->verify = dma_verify(m->area, size, SEED);
-	m->write = dma_write(word, VALUE_DEVICE);
+	m->write = dma_write(m->word, VALUE_DEVICE);
 	window_close(&m->window);
-	m->after = view_of(word);
+	m->after = view_of(m->word);
 }
 
 static void prove_reader(const struct moved *m)
@@ -88,7 +83,7 @@ void move_run(const struct move *move)
 		   m.verify.bad_count);
 	ktap_point(dma_done(&m.write), PROGRESS, "device write %s after %u stalls (bound %u)",
 		   dma_end(&m.write), m.write.stalls, dma_max_stalls);
-	found = READ_ONCE(*middle(move, &m));
+	found = READ_ONCE(*m.word);
 	if (dma_done(&m.write))
 		ktap_point(found == VALUE_DEVICE, STALE, "memory holds %#llx, expected %#llx",
 			   (unsigned long long)found, VALUE_DEVICE);

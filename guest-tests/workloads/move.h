@@ -15,7 +15,8 @@
 
 struct moved {
 	char *area;
-	struct view before, moved, after;	/* of the word in the middle */
+	uint64_t *word;				/* in the middle, unless act() says another and views it before */
+	struct view before, moved, after;	/* of it */
 	struct audit audit;			/* right after act() */
 	struct window window;
 	struct sva_testdev_stop reader;

@@ -70,7 +70,6 @@ static struct probe probes[] = {
 	{ .name = "try_to_migrate" },
 	{ .name = "try_to_unmap" },
 	{ .name = "migrate_pages" },
-	{ .name = "remove_migration_ptes" },
 	{ .name = "compact_zone" },
 	{ .name = "change_prot_numa" },
 	{ .name = "__split_huge_pmd" },

@@ -240,6 +240,44 @@ static void test_many(int fd)
 		   failed);
 }
 
+/* Another process's memory, which is not ours. */
+static void test_other_process(void)
+{
+	struct sva_testdev_bind_pid bind;
+	uint64_t word = 7, found = 0;
+	int fd = open("/dev/sva_testdev", O_RDWR | O_CLOEXEC), ends[2], back[2], error, status;
+	char byte;
+
+	if (fd < 0 || pipe(ends) || pipe(back))
+		die_errno("/dev/sva_testdev, pipe");
+	bind.pid = fork();
+	if (!bind.pid) {
+		WRITE_ONCE(word, 8);
+		_exit(write(back[1], "!", 1) != 1 || read(ends[0], &byte, 1) != 1 ||
+		      write(back[1], &word, sizeof(word)) != sizeof(word));
+	}
+	if (bind.pid < 0 || read(back[0], &byte, 1) != 1)
+		die_errno("fork");
+	error = ioctl(fd, SVA_TESTDEV_IOC_BIND_PID, &bind) ? errno : 0;
+	ktap_point(!error, HARNESS, "another process can be bound: %s", strerror(error));
+	error = write_word(fd, &word, 9);
+	ktap_point(error == EIO && word == 7, HARNESS, "our own word is not the one: %llu",
+		   (unsigned long long)word);
+	if (write(ends[1], "!", 1) != 1 || read(back[0], &found, sizeof(found)) != sizeof(found))
+		die("the other process has ended");
+	ktap_point(found == 9, HARNESS, "the device wrote its word: %llu", (unsigned long long)found);
+	if (waitpid(bind.pid, &status, 0) != bind.pid)
+		die_errno("waitpid");
+	error = write_word(fd, &word, 10);
+	ktap_point(error == EIO, HARNESS, "nothing is written when it is gone: %s", strerror(error));
+	close(fd);
+	bind.pid = 1 << 30;
+	fd = open("/dev/sva_testdev", O_RDWR | O_CLOEXEC);
+	error = ioctl(fd, SVA_TESTDEV_IOC_BIND_PID, &bind) ? errno : 0;
+	ktap_point(error == ESRCH, HARNESS, "a process that is not there: %s", strerror(error));
+	close(fd);
+}
+
 /* Nothing, or too much: a status, and the next command runs. */
 static void test_bad_commands(int fd)
 {
@@ -280,6 +318,7 @@ int selftest(void)
 	test_unbind(fd);
 	test_kill(fd);
 	test_child(fd);
+	test_other_process();
 	test_bad_commands(fd);
 	selftest_device(fd);
 	test_many(fd);

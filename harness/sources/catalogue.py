@@ -24,6 +24,7 @@ class _Strict(BaseModel):
 
 _MOST_MEMORY_MIB = 8192
 """Of a guest that a stranger's file describes."""
+_FAMILY = "family:"
 _CPU_FIRST = ("-cpu-first", ", but a CPU writes the page before the device does")
 _UNCACHED = ("-uncached", ", and the SMMU has not cached its entry before")
 
@@ -101,17 +102,25 @@ class _Setups(_Strict):
 
 
 def workloads(path: Path, select: str = "") -> tuple[Workload, ...]:
-    """Rows of the catalogue, in its order; ``select`` holds names or globs, separated by commas or blanks."""
+    """Rows of the catalogue, in its order.
+
+    ``select`` holds names, globs or ``family:X``, separated by commas or blanks.
+    """
     table = datafile.load(path, _Workloads)
     rows = [one for row in table.workloads for one in row.expanded(table.mended)]
     wanted = select.replace(",", " ").split()
     if not wanted:
         return tuple(rows)
     names = [row.path for row in rows]
+    names += sorted({f"{_FAMILY}{row.family}" for row in rows})
     for pattern in wanted:
         if not fnmatch.filter(names, pattern):
             raise UserError(f"unknown workload '{pattern}': {datafile.nearest(pattern, names)}")
-    return tuple(r for r in rows if any(fnmatch.fnmatch(r.path, pattern) for pattern in wanted))
+    return tuple(r for r in rows if any(_chosen(r, pattern) for pattern in wanted))
+
+
+def _chosen(row: Workload, pattern: str) -> bool:
+    return fnmatch.fnmatch(row.path, pattern) or fnmatch.fnmatch(f"{_FAMILY}{row.family}", pattern)
 
 
 def setups(path: Path, select: str = "", *, accel: str = "tcg") -> tuple[Setup, ...]:

@@ -71,3 +71,14 @@ def test_the_projects_own_files_are_valid() -> None:
     assert len(catalogue.workloads(root / "guest-tests" / "workloads" / "catalogue.yaml")) >= 15
     with pytest.raises(UserError, match="did you mean cortex-a"):
         catalogue.setups(root / "setups.yaml", "cortex-a75")
+
+
+def test_selection_by_family(tmp_path: Path) -> None:
+    path = tmp_path / "catalogue.yaml"
+    path.write_text(
+        "workloads:\n  - {path: one, family: A, what: x}\n  - {path: two, family: B, what: y, forms: [uncached]}\n"
+    )
+    assert [w.path for w in catalogue.workloads(path, "family:B")] == ["two", "two-uncached"]
+    assert [w.path for w in catalogue.workloads(path, "family:A,two")] == ["one", "two"]
+    with pytest.raises(UserError, match="unknown workload 'family:C'"):
+        catalogue.workloads(path, "family:C")
