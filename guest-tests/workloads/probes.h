@@ -79,6 +79,7 @@ static struct probe probes[] = {
 	{ .name = "try_to_merge_one_page" },
 	{ .name = "move_page_tables" },
 	{ .name = "move_pages" },
+	{ .name = "copy_hugetlb_page_range" },
 	{ .name = "make_device_exclusive_range" },
 	{ .name = "make_device_exclusive" },
 	{ .name = "migrate_vma_setup" },
