@@ -2,7 +2,7 @@
 # Every target sets up what it needs; `faultloop` itself gives the exit statuses of README.md, make only 0 or 2.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test test-patch run sweep coverage stress bisect compare reply report bundle reproduce history catalogue shell trace scheduler worker doctor workloads check test test-unit test-emulator test-vm test-browser test-long bench format differential mutants fuzz
+.PHONY: help setup setup-test test-patch run sweep coverage stress bisect compare reply report bundle reproduce history nightly catalogue shell trace scheduler worker doctor workloads check test test-unit test-emulator test-vm test-browser test-long bench format differential mutants fuzz
 
 FAULTLOOP := ./faultloop
 
@@ -40,6 +40,7 @@ help:
 	@echo 'make compare    PATCHES="a b c" [BASE=...]                          several patches for the same thing, in one table'
 	@echo 'make reply      [RUN=results/...]                                  a run as text for the mailing list'
 	@echo 'make report     [RUN=results/...]                                  the reports of a run made anew: HTML, text, KTAP, JUnit'
+	@echo 'make nightly    [TREE=...] [BRANCH=...] [BUDGET=15,4h] [KEEP=30]    the newest linux-next, against the nights before'
 	@echo 'make history    PATH_NAME=... [KERNEL=...] [SETUP=...] [COUNTER=...] what became of a path, run by run'
 	@echo 'make bundle     [RUN=results/...]                                  a run in one archive, to be had again without building'
 	@echo 'make reproduce  BUNDLE=file                                         is the outcome of each of its paths the same here?'
@@ -107,6 +108,10 @@ reproduce:
 
 reply report:
 	@$(FAULTLOOP) $@ $(if $(RUN),$(call quote,$(RUN)))
+
+nightly:
+	@$(FAULTLOOP) nightly $(call option,TREE,--tree) $(call option,BRANCH,--branch) $(call option,BUDGET,--budget) \
+		$(call option,KEEP,--keep) $(call option,KEEP_SIZE,--keep-size) $(common)
 
 history:
 	@$(if $(PATH_NAME),,echo 'make history: name a path: make history PATH_NAME=anon-reuse' >&2; exit 2;) \

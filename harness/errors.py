@@ -53,6 +53,10 @@ class BuildError(UserError):
     """A variant does not build. ``detail`` holds the compiler's own lines."""
 
 
+class PatchedDriverError(BuildError):
+    """The guest driver does not build for a variant that does, though it may for its base."""
+
+
 class KernelConfigError(UserError):
     """Options that were asked for are missing from the resulting ``.config``."""
 

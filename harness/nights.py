@@ -81,3 +81,65 @@ class Finding:
     @property
     def key(self) -> Key:
         return (self.path, self.setup)
+
+
+@dataclass(frozen=True, slots=True)
+class Teeth:
+    """A kernel with the notification taken out: what must fail on it."""
+
+    patch: str = ""
+    """Of the catalogue; empty: none applies."""
+    held: tuple[Key, ...] = ()
+    """What failed, as it must."""
+    silent: tuple[tuple[Key, Outcome], ...] = ()
+    """What did not."""
+    why: str = ""
+    """Why there are none."""
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What is wrong with tonight's checks, a sentence each."""
+        if self.why:
+            return (f"no teeth: {self.why}",)
+        told = (f"{path} on {setup} is {outcome}" for (path, setup), outcome in self.silent)
+        return tuple(f"teeth: with {self.patch} {one}, and must fail" for one in told)
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """One night: what it looked at, and what it says."""
+
+    tree: str
+    """Folder or URL."""
+    branch: str
+    """Empty: its tags."""
+    ref: str
+    commit: str
+    version: str
+    """Of the kernel; empty when it was not built."""
+    started: str
+    seconds: float
+    status: int
+    findings: tuple[Finding, ...]
+    teeth: Teeth
+    faults: tuple[str, ...]
+    """What keeps the night from being believed: controls and teeth."""
+    notes: tuple[str, ...] = ()
+    drifted: tuple[str, ...] = ()
+    """Patches of the catalogue that do not apply to this tree any more, and why."""
+    fitting: int = 0
+    """How many do."""
+    compared: int = 0
+    """Earlier nights that it was compared with."""
+    last: str = ""
+    """Tag of the latest of them."""
+    removed: tuple[str, ...] = ()
+    """Results folders of earlier nights that were too many."""
+    folder: str = ""
+    already: str = ""
+    """When this commit was judged before; then nothing was run."""
+    summary: str = ""
+
+    def of(self, kind: Kind) -> tuple[Finding, ...]:
+        """The findings of one kind."""
+        return tuple(f for f in self.findings if f.kind is kind)

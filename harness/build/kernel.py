@@ -23,7 +23,7 @@ from harness.build.cache import Cache, digest, file_sha256, free_bytes, need_spa
 from harness.build.limits import LimitExceeded
 from harness.build.sandbox import Bind, CommandFailed, Sandbox
 from harness.build.variant_tree import SOURCE, Touched, mounts, write_touched
-from harness.errors import BuildError, DriverError, InfrastructureError
+from harness.errors import BuildError, DriverError, InfrastructureError, PatchedDriverError
 from harness.layout import Layout, project
 from harness.model import BuiltKernel, Kernel, Series, Setup
 from harness.shown import one_line
@@ -331,7 +331,7 @@ def _driver(plan: _Plan, entry: Path, touched: Touched | None, sources: Path) ->
         except (BuildError, LimitExceeded) as error:
             if touched is None:
                 raise DriverError(error.message, detail=error.detail) from error
-            raise BuildError(error.message, detail=error.detail) from error
+            raise PatchedDriverError(error.message, detail=error.detail) from error
         for module in sorted(work.glob("*.ko")):
             products.keep(work, module.name, folder / module.name)
         shutil.rmtree(work)

@@ -39,14 +39,14 @@ def where(results: Path) -> Path:
 
 def remember(run: Run, folder: Path) -> None:
     """Put ``run``, whose results lie in ``folder``, into the history; a note when that cannot be done."""
-    with _told():
+    with told():
         history.add(Store(where(folder.parent)), of_run(run, folder))
 
 
 def remember_sweep(done: Sweep, status: int, *, emulator: str, image: str) -> None:
     """The same for a sweep."""
     assert done.folder is not None
-    with _told():
+    with told():
         history.add(Store(where(done.folder.parent)), of_sweep(done, status, emulator=emulator, image=image))
 
 
@@ -77,7 +77,8 @@ def course(results: Path, path: str, *, named: str = "", setup: str = "", count:
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
+def told() -> Iterator[None]:
+    """What is wrong with the history is a note."""
     try:
         yield
     except InfrastructureError as error:

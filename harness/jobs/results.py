@@ -31,8 +31,17 @@ class RunFolder:
         self._root = root
         slug = re.sub(r"[^A-Za-z0-9.]+", "-", title).strip("-")[:48].strip("-.") or "run"
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-        self._name = f"{stamp}-{os.getpid()}-{slug}"
+        self._name = base = f"{stamp}-{os.getpid()}-{slug}"
+        number = 1
+        while self.final.exists():  # of this second
+            number += 1
+            self._name = f"{base}-{number}"
         self.path = root / f".partial-{self._name}"
+
+    @property
+    def final(self) -> Path:
+        """Where it will be once it is kept."""
+        return self._root / self._name
 
     @contextlib.contextmanager
     def open(self) -> Iterator[Path]:
@@ -57,7 +66,7 @@ class RunFolder:
     def keep(self, run: Run) -> Path:
         """Write the reports, put the folder in its place, and the run into the history."""
         try:
-            final = self._root / self._name
+            final = self.final
             _write(run, self.path)
             history.write_kcidb(history.of_run(run, final), self.path)
             self.path.rename(final)
@@ -73,7 +82,7 @@ class RunFolder:
 
     def keep_files(self, write: Callable[[Path], None]) -> Path:
         """The same for a job that is no `Run`: ``write`` writes its reports. ``latest`` is left as it is."""
-        final = self._root / self._name
+        final = self.final
         try:
             write(self.path)
             self.path.rename(final)

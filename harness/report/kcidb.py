@@ -40,6 +40,8 @@ class Tree:
     """``linux-next``."""
     url: str = ""
     branch: str = ""
+    ref: str = ""
+    """The tag that was taken."""
 
 
 def document(kept: KeptRun, tree: Tree | None = None, *, origin: str = ORIGIN) -> dict[str, Any]:
@@ -106,6 +108,7 @@ class _Maker:
             "tree_name": self._tree.name,
             "git_repository_url": self._tree.url if self._tree.url.startswith("https://") else "",
             "git_repository_branch": self._tree.branch,
+            "git_commit_name": self._tree.ref,
         }
         self.checkouts[key] = made | {name: one_line(text) for name, text in told.items() if text}
         return key

@@ -141,6 +141,14 @@ PAGES: Mapping[str, Page] = {
         (("faultloop reply", "the last run, as text for the mailing list"),),
         ("faultloop test-patch",),
     ),
+    "nightly": Page(
+        KERNEL,
+        (
+            ("faultloop nightly", "the newest tag of linux-next"),
+            ("faultloop nightly --tree ~/linux --branch master --budget 0", "a branch, without a bisection"),
+        ),
+        ("faultloop history", "faultloop bisect", "docs/nightly.md"),
+    ),
     "history": Page(
         RESULTS,
         (

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from harness.errors import ExitStatus
-from harness.options import Json
+from harness.options import Accel, Fresh, Json, Setups, Workloads
 from harness.verbs import common
 
 verbs = typer.Typer()
@@ -36,3 +36,40 @@ def history(
         report.show(points, sys.stdout, count=counter, plot=plot)
     sys.stdout.flush()
     raise typer.Exit(ExitStatus.FIXES)
+
+
+@verbs.command("nightly")
+def nightly(
+    tree: Annotated[str, typer.Option(help="A git repository, or a URL; linux-next when left out.")] = "",
+    branch: Annotated[str, typer.Option(help="Its head in place of the newest tag next-YYYYMMDD.")] = "",
+    setup: Setups = "",
+    workloads: Workloads = "",
+    accel: Accel = "tcg",
+    budget: Annotated[str, typer.Option(help="Of a bisection: commits, a time, or both; 0: none.")] = "15,4h",
+    keep: Annotated[int, typer.Option(min=1, help="Results folders of nights to keep.")] = 30,
+    keep_size: Annotated[str, typer.Option(help="Bytes that they may take: 20G.")] = "20G",
+    fresh: Fresh = False,
+    as_json: Json = False,
+) -> None:
+    """Judge the newest state of a tree against the nights before. Status 0: nothing new, 1: new failures."""
+    from harness.jobs import nightly as job
+    from harness.jobs.retention import size_of
+    from harness.report import nightly as report
+    from harness.sources.mirror import NEXT
+
+    request = job.NightRequest(
+        tree=tree or NEXT,
+        branch=branch,
+        workloads=workloads,
+        setups=setup,
+        accel=common.accel_of(accel),
+        fresh=fresh,
+        budget=job.budget_of(budget),
+        keep=keep,
+        keep_bytes=size_of(keep_size),
+        results=common.results(),
+    )
+    night = job.nightly(request, common.workshop())
+    sys.stdout.write(report.dump(night) if as_json else report.mail(night))
+    sys.stdout.flush()
+    raise typer.Exit(night.status)

@@ -113,4 +113,6 @@ def test_a_commit_is_named_unless_the_tree_has_changes(tmp_path: Path) -> None:
     found = checkout(f"git {COMMIT} (next-20260101)")
     assert (found["git_commit_hash"], found["git_commit_name"]) == (COMMIT, "next-20260101")
     assert (found["tree_name"], found["git_repository_url"]) == ("linux-next", "https://example.org/next.git")
+    tree = replace(tree, ref="next-20260102")
+    assert checkout(f"git {COMMIT}")["git_commit_name"] == "next-20260102"
     assert "git_commit_hash" not in checkout(f"git {COMMIT} (next-20260101) + uncommitted changes")

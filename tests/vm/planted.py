@@ -147,15 +147,24 @@ def _data(content: bytes) -> bytes:
     return b"data %d\n" % len(content) + content + b"\n"
 
 
-def plant(shop: Workshop, folder: Path, history: tuple[Planted, ...] = HISTORY) -> Tree:
+def plant(
+    shop: Workshop,
+    folder: Path,
+    history: tuple[Planted, ...] = HISTORY,
+    *,
+    series: str = "6.1",
+    fix: Path | None = FIX,
+) -> Tree:
     """A repository of ``history``, on Linux 6.1 with the fault paths mended, as branch ``main``; no checkout."""
-    kernel = shop.kernel("6.1")
+    kernel = shop.kernel(series)
     base = packed(shop, kernel)
     git(folder.parent, "init", "-q", "--initial-branch=main", str(folder))
     (folder / ".git/objects/info/alternates").write_text(f"{base}/objects\n")
-    with tempfile.TemporaryDirectory() as scratch:
-        fixed = patch_apply.apply(kernel.tree, patch.read(FIX), Path(scratch, "applied"))
-    texts = {name: content for name, content in fixed.items() if content is not None}
+    texts: dict[str, bytes] = {}
+    if fix is not None:
+        with tempfile.TemporaryDirectory() as scratch:
+            fixed = patch_apply.apply(kernel.tree, patch.read(fix), Path(scratch, "applied"))
+        texts = {name: content for name, content in fixed.items() if content is not None}
     stream = [_commit(1, git(base, "rev-parse", "root"), "mm: tell secondary MMUs", texts)]
     for number, planted in enumerate(history, 2):
         changed = {}
