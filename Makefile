@@ -100,7 +100,7 @@ catalogue:
 		-- $(foreach n,$(NAMES),$(call quote,$(n)))
 
 bundle:
-	@$(FAULTLOOP) bundle $(if $(RUN),$(call quote,$(RUN)))
+	@$(FAULTLOOP) bundle $(if $(JSON),--json) $(if $(RUN),-- $(call quote,$(RUN)))
 
 reproduce:
 	@$(if $(BUNDLE),,echo 'make reproduce: name a bundle: make reproduce BUNDLE=file' >&2; exit 2;) \
@@ -126,7 +126,7 @@ worker:
 	$(FAULTLOOP) worker $(if $(BUILD),--build) $(call option,GUESTS,--guests) -- $(call quote,$(POOL))
 
 workloads doctor:
-	@$(FAULTLOOP) $@
+	@$(FAULTLOOP) $@ $(if $(JSON),--json)
 
 # One shell, one python, each step its own verdict.
 check: setup

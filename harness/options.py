@@ -41,4 +41,4 @@ Fresh = Annotated[bool, typer.Option("--fresh", help="Run every guest, even if i
 Each = Annotated[
     bool, typer.Option("--each", help="Also build and boot the series patch by patch; status 1 if a step is bad.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print run.json instead of the table.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result for programs, as JSON.")]

@@ -189,7 +189,7 @@ class Guests:
             elsewhere=self._shop.elsewhere,
         )
         with self._shop.progress.step(f"{len(jobs)} guests", like=f"guests {len(jobs)}") as step:
-            found = runner.run(jobs, where, at_once=self._at_once, on_done=step.update)
+            found = runner.run(jobs, where, at_once=self._at_once, on_done=step.counter(len(jobs), "guests"))
             step.worked = runner.ran > 0
             step.note = "" if runner.ran else "from the cache"
         return found

@@ -61,7 +61,8 @@ def coverage(request: Request, shop: Workshop) -> tuple[Coverage, ExitStatus]:
         variant = "patched" if given.series.patches else "base"
         jobs = [GuestJob(variant, built, setup, workloads, sites=lines) for setup in setups]
         with shop.progress.step(f"{len(jobs)} guests, {len(lines)} probes", like="coverage guests") as step:
-            records = runner.run(jobs, where, at_once=request.guests_at_once, on_done=step.update)
+            done = step.counter(len(jobs), "guests")
+            records = runner.run(jobs, where, at_once=request.guests_at_once, on_done=done)
             step.worked = runner.ran > 0
         made = oracle.rows(scan, sites, records, why, unprobed=_unprobed(where))
         found = Coverage(kernel, built, setups, made, oracle.faults(made, scan, why))

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -57,17 +58,22 @@ class Finding:
     remedy: str = ""
 
 
-def doctor(stream: TextIO) -> int:
+def doctor(stream: TextIO, *, as_json: bool = False) -> int:
     """Print every finding; status 0 when all is well, 4 when something is missing."""
     cache = Cache(layout.cache_root())
     findings = [*_tools(), _packages(), *_host(cache), *_sources(cache), *_setups()]
+    bad = sum(not f.ok for f in findings)
+    status = int(ExitStatus.INFRASTRUCTURE if bad else ExitStatus.FIXES)
+    if as_json:
+        told = {"schema": "faultloop/doctor/1", "exit_status": status, "findings": [asdict(f) for f in findings]}
+        print(json.dumps(told, indent=1), file=stream)
+        return status
     for f in findings:
         print(f"{'ok     ' if f.ok else 'MISSING'}  {f.name}: {f.seen}", file=stream)
         if not f.ok and f.remedy:
             print(f"         -> {f.remedy}", file=stream)
-    bad = sum(not f.ok for f in findings)
     print(f"{bad} of {len(findings)} checks failed" if bad else f"all {len(findings)} checks passed", file=stream)
-    return int(ExitStatus.INFRASTRUCTURE if bad else ExitStatus.FIXES)
+    return status
 
 
 def _tools() -> list[Finding]:

@@ -86,7 +86,8 @@ def _run(
         for job in jobs:
             (logs / job.name).parent.mkdir(parents=True, exist_ok=True)
             tasks.append(_task(job, machine, image, logs / job.name))
-        errors = pool.run(tasks, at_once=2, on_end=lambda number, error: step.update(jobs[number].name))
+        done = step.counter(len(jobs), "guests")
+        errors = pool.run(tasks, at_once=2, on_end=lambda number, error: done(jobs[number].name))
     for error in errors:
         if error is not None:
             raise error

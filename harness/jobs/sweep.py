@@ -120,7 +120,8 @@ def _run(
 
     def on_done(name: str) -> None:
         done.append(name)
-        step.update(f"{len(done)} done, {name}")
+        step.count(len(done), len(jobs), "guests")
+        step.update(name)
 
     with shop.progress.step(f"{len(jobs)} guests", like="sweep") as step:
         try:

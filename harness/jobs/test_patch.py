@@ -135,7 +135,8 @@ def _guests(
     jobs = [GuestJob("base", base, s, workloads) for s in setups]
     jobs += [GuestJob("patched", patched, s, workloads) for s in setups] if patched else []
     with shop.progress.step(f"{len(jobs)} guests", like=f"guests {len(jobs)}") as step:
-        records = runner.run(jobs, where, at_once=request.guests_at_once, on_done=step.update)
+        done = step.counter(len(jobs), "guests")
+        records = runner.run(jobs, where, at_once=request.guests_at_once, on_done=done)
         step.worked = runner.ran > 0
         step.note = f"{runner.ran} run, {len(jobs) - runner.ran} from the cache"
     _check_boots(records, base)
@@ -143,7 +144,8 @@ def _guests(
     if again:
         with shop.progress.step("controls", like=f"controls {len(again)}") as step:
             already = runner.ran
-            records += runner.run(again, where, at_once=request.guests_at_once, on_done=step.update)
+            done = step.counter(len(again), "guests")
+            records += runner.run(again, where, at_once=request.guests_at_once, on_done=done)
             step.worked = runner.ran > already
     return records
 

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 
 from harness import layout
-from harness.build import emulator, emulator_bench, guest, kernel
+from harness.build import compile_log, emulator, emulator_bench, guest, kernel
 from harness.build.cache import Cache
 from harness.build.sandbox import UNCONFINED, Sandbox, of_user
 from harness.build.variant_tree import Touched
@@ -20,6 +21,9 @@ from harness.progress import Progress, Step
 from harness.sources import kernels, patch_input
 from harness.sources.debian import DebianRoot
 from harness.sources.patch_input import Given
+
+_NINJA = re.compile(r"\[(\d+)/(\d+)\] ")
+"""``[12/1234] Compiling C object ...``"""
 
 
 class Workshop:
@@ -134,7 +138,9 @@ class Workshop:
         special = [name for name in fragments if name not in kernel.DEFAULT_FRAGMENTS]
         how = f", {', '.join(special)}" if special else ""
         what = f"{'patched' if series.patches else 'base'} kernel {base.version}{how}"
-        with self.progress.step(name or what, like="kernel of a bisection" if name else "") as told:
+        series_of = ".".join(base.version.split(".")[:2])  # the next version of a series has as many objects
+        like = "kernel of a bisection" if name else what.replace(base.version, series_of)
+        with self.progress.step(name or what, like=like) as told:
             on_output = _counting(told)
             if self.elsewhere is not None and step is None:  # the objects of its neighbours are here
                 self.elsewhere.kernel(base, series, fragments, on_output=on_output)
@@ -155,14 +161,13 @@ class Workshop:
 def _counting(step: Step) -> Callable[[str], None]:
     """Show how many objects are compiled, and the last line. A step that says nothing came from the cache."""
     step.worked = False
-    done = 0
 
     def on_output(line: str) -> None:
-        nonlocal done
         step.worked = True
-        words = line.split()
-        if words and words[0] in ("CC", "AS", "LD"):
-            done += 1
-        step.update(f"{done} objects, {line.strip()}" if done else line.strip())
+        if ninja := _NINJA.match(line):
+            step.count(int(ninja[1]), int(ninja[2]), "steps")
+        elif compile_log.is_object(line):
+            step.count(step.done + 1)
+        step.update(line.strip())
 
     return on_output

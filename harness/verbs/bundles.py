@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +25,7 @@ def bundle(
     output: Annotated[
         Path | None, typer.Option(help="The archive; beside the run's folder when left out.")
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Put a run, its kernels, emulator and guest into one archive: enough to have it again without building."""
     from harness.build.cache import Cache, file_sha256
@@ -31,7 +33,15 @@ def bundle(
     from harness.layout import cache_root
 
     made = job(run or common.results() / "latest", Cache(cache_root()), output)
-    print(f"{made}\nsha256 {file_sha256(made)}, {made.stat().st_size / (1 << 20):.1f} MiB")
+    sha256, size = file_sha256(made), made.stat().st_size
+    if as_json:
+        print(
+            json.dumps(
+                {"schema": "faultloop/bundled/1", "file": str(made), "sha256": sha256, "bytes": size}, indent=1
+            )
+        )
+    else:
+        print(f"{made}\nsha256 {sha256}, {size / (1 << 20):.1f} MiB")
 
 
 @verbs.command("reproduce")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.options import Json
 from harness.verbs import common, complete
 
 if TYPE_CHECKING:
@@ -17,19 +18,19 @@ verbs = typer.Typer()
 
 
 @verbs.command("workloads")
-def workloads() -> None:
+def workloads(as_json: Json = False) -> None:
     """List the paths: name, what it does, the kernel functions it is about."""
     from harness.jobs.listing import workloads as job
 
-    job(sys.stdout)
+    job(sys.stdout, as_json=as_json)
 
 
 @verbs.command("doctor")
-def doctor() -> None:
+def doctor(as_json: Json = False) -> None:
     """Check tools, disk, sandbox, sources and SVA preconditions; say what to do about what is missing."""
     from harness.jobs.doctor import doctor as job
 
-    raise typer.Exit(job(sys.stdout))
+    raise typer.Exit(job(sys.stdout, as_json=as_json))
 
 
 @verbs.command("setup")

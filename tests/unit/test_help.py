@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import subprocess
@@ -49,6 +50,29 @@ def test_every_verb_has_its_page(verb: str) -> None:
     page = manual.PAGES.get(verb)
     assert page is not None and page.panel in manual.PANELS, f"{verb}: no row in harness/verbs/manual.py"
     assert page.examples, f"{verb}: no example"
+
+
+NO_JSON = {
+    "reply": "is a mail",
+    "report": "writes files",
+    "shell": "is a shell",
+    "setup": "builds",
+    "worker": "serves",
+    "scheduler": "serves",
+    "bisect-step": "is its status",
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_what_prints_results_prints_them_for_programs_too(verb: str) -> None:
+    options = {option for parameter in GROUP.commands[verb].params for option in parameter.opts}  # type: ignore[attr-defined]
+    assert ("--json" in options) != (verb in NO_JSON)
+
+
+def test_the_catalogue_for_programs() -> None:
+    told = json.loads(faultloop("workloads", "--json"))
+    assert told["schema"] == "faultloop/workloads/1"
+    assert {"anon-reuse", "thp-reuse"} <= {row["path"] for row in told["workloads"]}
 
 
 def test_no_page_without_its_verb() -> None:
