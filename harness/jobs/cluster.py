@@ -17,7 +17,7 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from distributed import Client, Future, KilledWorker
 
@@ -42,6 +42,7 @@ _LOOK_SECONDS = 2.0
 PATIENCE = 60.0
 """Seconds without any worker that would do, after which what is left is given up."""
 _STOP_SECONDS = 30.0
+_BUILD = {"build": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,8 @@ class Cluster:
         missing = [entry for entry in dict.fromkeys([wanted.kernel, wanted.driver]) if not self._cache.get(*entry)]
         if not missing:
             return
+        name = f"build of {source.version}"
+        self._check_room([Task(name, "", _BUILD)])  # before anything is packed
         if series.patches and not self._cache.get(*wanted.base):
             self.kernel(source, Series(), fragments, on_output=on_output)
         found = [(archive.ROOM, source.tree.parent.name), wanted.base, wanted.kernel]
@@ -112,8 +115,7 @@ class Cluster:
         )
         replies: list[Reply] = []
         on_output("building on another machine")
-        name = f"build of {source.version}"
-        self._run([Task(name, orders.dump(order), {"build": 1})], lambda _, reply: replies.append(reply))
+        self._run([Task(name, orders.dump(order), _BUILD)], lambda _, reply: replies.append(reply))
         if replies[0].error is not None:
             raise replies[0].error
         for entry in missing:
@@ -157,7 +159,11 @@ class Cluster:
     def _workers(self) -> list[dict[str, float]]:
         """What each worker that will do offers. One that will not is told of when it is first seen."""
         found = []
-        known = cast(dict[str, Any], self._client.scheduler_info(n_workers=-1)["workers"])
+        try:
+            scheduler = self._client.scheduler
+            known = self._client.sync(scheduler.identity, n_workers=-1)["workers"] if scheduler else {}
+        except OSError:
+            return []  # the scheduler is gone: the tasks will say so
         for where, told in known.items():
             if where not in self._met:
                 theirs = told.get(worker.IDENTITY)

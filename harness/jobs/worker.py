@@ -36,10 +36,15 @@ IDENTITY = "faultloop"
 PLENTY = 1e9
 _STOP_SECONDS = 20.0
 """How long an errand may take to clean up after SIGTERM before it is killed."""
-_NO_PAGES: Mapping[str, list[str]] = {
+_QUIET: Mapping[str, object] = {
     "distributed.worker.http.routes": [],
     "distributed.scheduler.http.routes": [],
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.admin.system-monitor.gil.enabled": False,
 }
+"""No pages over HTTP, and none of Dask's own measurements: they cost 4 % of a core at rest."""
 _LOCAL_PAGE = "127.0.0.1:0"
 
 
@@ -179,7 +184,7 @@ def work(
     url = store_of(address, store)
     os.environ[VARIABLE] = url
     parts = identity(Store(url), of_user())
-    dask.config.set(_NO_PAGES)
+    dask.config.set(_QUIET)
     security = addresses.security(address, "worker")
     print(f"worker for {address.url}: {offered.guests} guests, {offered.builds} builds, store {Store(url).shown}")
 
@@ -207,7 +212,7 @@ def schedule(listen: str) -> None:
     """Run a scheduler until a signal comes (KeyboardInterrupt)."""
     address = addresses.parse(listen)
     security = addresses.security(address, "scheduler")
-    dask.config.set(_NO_PAGES)
+    dask.config.set(_QUIET)
 
     async def serve() -> str:
         scheduler = Scheduler(

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,9 +110,10 @@ def test_a_worker_with_other_tools_is_left_out_by_name(tmp_path: Path, monkeypat
         assert line.startswith("worker open (tcp://127.0.0.1:")
         assert line.endswith("is not used: sandbox (here bubblewrap, there off)")
         # Dask itself keeps it out, too
-        monkeypatch.setattr(module, "PATIENCE", 1.0)
+        cluster = connect(pool.url, tmp_path)
         monkeypatch.setattr(Cluster, "_check_room", lambda self, tasks: None)
-        (reply,) = run(connect(pool.url, tmp_path), GUEST)
+        monkeypatch.setattr(module._Watch, "deserted", lambda _: cluster._client.run_on_scheduler(unrunnable))
+        (reply,) = run(cluster, GUEST)
         assert reply.error is not None and "no worker was left" in reply.error.message
         pool.worker("good")
         monkeypatch.undo()
@@ -122,6 +124,11 @@ def test_a_worker_with_other_tools_is_left_out_by_name(tmp_path: Path, monkeypat
 def test_a_worker_that_finds_no_scheduler_says_so(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=r"faultloop: tcp://127.0.0.1:1: the scheduler cannot be reached"):
         Machines(tmp_path, url="tcp://127.0.0.1:1").worker("one", "--wait", "1")
+
+
+def unrunnable(dask_scheduler: Any) -> bool:
+    """Whether the scheduler has tasks that no worker may have."""
+    return bool(dask_scheduler.unrunnable)
 
 
 def listening(pid: int) -> set[str]:

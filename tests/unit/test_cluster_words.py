@@ -5,8 +5,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from distributed import KilledWorker
+from distributed.client import FutureCancelledError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +20,8 @@ from harness.build.sandbox import Sandbox
 from harness.build.store import Ref, Store, StoreError
 from harness.errors import FaultloopError, InfrastructureError, UserError
 from harness.jobs import address, identity, orders, worker
+from harness.jobs import cluster as module
+from harness.jobs.cluster import Cluster, Task
 from harness.jobs.orders import File, GuestOrder, Reply
 from harness.model import Patch, Series, Setup
 from tests.unit import certificates
@@ -171,3 +176,39 @@ def test_a_bundle_is_laid_out_once_with_its_modes(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="missing"):
         orders.materialise(cache, store, other)
     assert cache.entries(orders.BUNDLES) == [folder]
+
+
+def reply_of(tmp_path: Path, error: Exception) -> FaultloopError | None:
+    """What becomes of a task whose future raises this."""
+    pool = Cluster("tcp://127.0.0.1:1", cache=Cache(tmp_path), sandbox=Sandbox, say=print)
+
+    def result() -> str:
+        raise error
+
+    return pool._reply(SimpleNamespace(result=result), Task("base/a", "", {})).error  # type: ignore[arg-type]
+
+
+def test_what_dask_says_is_told_in_our_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAULTLOOP_STORE", (tmp_path / "store").as_uri())
+    last = SimpleNamespace(address="tls://192.0.2.7:1")
+    for error, told in (
+        (KilledWorker("k", last, 3), "base/a: 4 workers died over it, the last one at tls://192.0.2.7:1"),  # type: ignore[arg-type]
+        (FutureCancelledError("k", "lost"), "base/a: tcp://127.0.0.1:1: the scheduler is gone"),
+        (ZeroDivisionError("x"), "base/a: a worker failed: ZeroDivisionError('x')"),
+    ):
+        found = reply_of(tmp_path, error)
+        assert isinstance(found, InfrastructureError)
+        assert found.message == told
+
+
+def test_a_pool_is_deserted_only_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, workers = [0.0], [["one"]]
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    watch = module._Watch(lambda: workers[0])
+    now[0] = module.PATIENCE * 3
+    assert not watch.deserted()
+    workers[0] = []
+    now[0] += module.PATIENCE - 1
+    assert not watch.deserted()
+    now[0] += 2
+    assert watch.deserted()

@@ -139,7 +139,7 @@ def test_a_patch_is_built_by_the_worker_that_builds(tmp_path: Path, shop: Worksh
             found = faultloop(*words, "--fresh", results=tmp_path, **pool.environment)
             assert found.status == 1, found.stderr
             assert found.run["verdict"] == "NO-EFFECT"
-            assert found.run["patched"]["objects"] < 10
+            assert found.run["builds"]["patched"]["objects"] < 10
             assert (tmp_path / "cache-builds/kernels").is_dir()
             assert not (tmp_path / "cache-guests/kernels").exists()
         again = faultloop(*words, results=tmp_path)
@@ -147,8 +147,8 @@ def test_a_patch_is_built_by_the_worker_that_builds(tmp_path: Path, shop: Worksh
             assert outcomes(again.run, side) == outcomes(found.run, side)
         forget(shop, found)
         alone = faultloop(*words, results=tmp_path)
-        assert alone.run["patched"]["image_sha256"] == found.run["patched"]["image_sha256"]
-        assert alone.run["patched"]["objects"] == found.run["patched"]["objects"]
+        assert alone.run["builds"]["patched"]["image_sha256"] == found.run["builds"]["patched"]["image_sha256"]
+        assert alone.run["builds"]["patched"]["objects"] == found.run["builds"]["patched"]["objects"]
     finally:
         for name in ("store", "cache-builds"):
             shutil.rmtree(tmp_path / name, ignore_errors=True)
@@ -156,7 +156,7 @@ def test_a_patch_is_built_by_the_worker_that_builds(tmp_path: Path, shop: Worksh
 
 def forget(shop: Workshop, found: Called) -> None:
     """Take the patched kernel out of the cache."""
-    wanted = found.run["patched"]["image_sha256"]
+    wanted = found.run["builds"]["patched"]["image_sha256"]
     for entry in shop.cache.entries("kernels"):
         if wanted in (entry / "build.json").read_text():
             shop.cache.remove("kernels", entry.name)
