@@ -2,7 +2,7 @@
 # Every target sets up what it needs; `faultloop` itself gives the exit statuses of README.md, make only 0 or 2.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test test-patch run sweep coverage stress bisect compare reply report bundle reproduce history nightly catalogue shell trace scheduler worker doctor workloads check test test-unit test-emulator test-vm test-browser test-long bench format differential mutants fuzz
+.PHONY: help setup setup-test test-patch run sweep coverage stress bisect compare reply report bundle reproduce history nightly catalogue shell trace scheduler worker doctor workloads check test test-unit test-emulator test-vm test-browser test-long bench format differential mutants fuzz compare-runs
 
 FAULTLOOP := ./faultloop
 
@@ -41,6 +41,7 @@ help:
 	@echo 'make reply      [RUN=results/...]                                  a run as text for the mailing list'
 	@echo 'make report     [RUN=results/...]                                  the reports of a run made anew: HTML, text, KTAP, JUnit'
 	@echo 'make nightly    [TREE=...] [BRANCH=...] [BUDGET=15,4h] [KEEP=30]    the newest linux-next, against the nights before'
+	@echo 'make compare-runs A=results/... B=results/... [HTML=file]           two runs: which paths changed, on what'
 	@echo 'make history    PATH_NAME=... [KERNEL=...] [SETUP=...] [COUNTER=...] what became of a path, run by run'
 	@echo 'make bundle     [RUN=results/...]                                  a run in one archive, to be had again without building'
 	@echo 'make reproduce  BUNDLE=file                                         is the outcome of each of its paths the same here?'
@@ -112,6 +113,10 @@ reply report:
 nightly:
 	@$(FAULTLOOP) nightly $(call option,TREE,--tree) $(call option,BRANCH,--branch) $(call option,BUDGET,--budget) \
 		$(call option,KEEP,--keep) $(call option,KEEP_SIZE,--keep-size) $(common)
+
+compare-runs:
+	@$(if $(and $(A),$(B)),,echo 'make compare-runs: name two runs: make compare-runs A=results/... B=results/...' >&2; exit 2;) \
+	$(FAULTLOOP) compare-runs $(call option,HTML,--html) $(if $(JSON),--json) -- $(call quote,$(A)) $(call quote,$(B))
 
 history:
 	@$(if $(PATH_NAME),,echo 'make history: name a path: make history PATH_NAME=anon-reuse' >&2; exit 2;) \

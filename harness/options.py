@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Options that several verbs of the command have."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -42,3 +43,4 @@ Each = Annotated[
     bool, typer.Option("--each", help="Also build and boot the series patch by patch; status 1 if a step is bad.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result for programs, as JSON.")]
+Html = Annotated[Path | None, typer.Option("--html", help="Write the same as a page, one file, to this place.")]

@@ -24,6 +24,8 @@ from harness.report.page import FAMILIES, OUTCOMES, build
 from harness.report.schema import RunFile
 from harness.shown import printable
 
+__all__ = ["FAMILIES", "OUTCOMES", "anchor", "page", "render"]
+
 _TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -56,7 +58,7 @@ def _environment() -> Environment:
         finalize=_inert,
     )
     environment.filters["anchor"] = anchor
-    environment.filters["link"] = lambda path: quote(path)
+    environment.filters["link"] = quote
     return environment
 
 

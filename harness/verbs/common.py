@@ -50,6 +50,14 @@ def tell_result(
     raise typer.Exit(status)
 
 
+def write_page(file: Path, text: str) -> None:
+    """Write a page to where the user wants it, and say so beside the result."""
+    from harness.jobs import kept
+
+    kept.write(file, text)
+    print(f"page: {file}", file=sys.stderr)
+
+
 def request_of(
     kernel: str,
     setups: str,

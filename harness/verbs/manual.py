@@ -120,8 +120,16 @@ PAGES: Mapping[str, Page] = {
     ),
     "report": Page(
         RESULTS,
-        (("faultloop report", "the files of the last run, made anew"),),
-        ("faultloop reply", "docs/verdicts.md"),
+        (("faultloop report", "report.html and the other files of the last run, made anew"),),
+        ("faultloop reply", "docs/results.md", "docs/verdicts.md"),
+    ),
+    "compare-runs": Page(
+        RESULTS,
+        (
+            ("faultloop compare-runs results/old results/latest", "which paths changed, on what"),
+            ("faultloop compare-runs a b --html difference.html", "as a page, too"),
+        ),
+        ("faultloop compare", "docs/results.md"),
     ),
     "bundle": Page(
         RESULTS,
@@ -206,7 +214,10 @@ _ENVIRONMENT: Rows = (
     ("NO_COLOR", "plain lines, without colours and without a line that moves"),
 )
 _FILES: Rows = (
-    ("results/<run>/", "a run: run.json, report.txt, results.ktap, junit.xml, reproduce.sh, logs of each guest"),
+    (
+        "results/<run>/",
+        "a run: report.html, run.json, report.txt, results.ktap, junit.xml, reproduce.sh, logs of each guest",
+    ),
     ("results/latest", "the last one. Of a checkout; when installed ~/.local/state/faultloop/results"),
 )
 _FIRST: Rows = (

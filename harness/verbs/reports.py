@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from harness.options import Html, Json
 from harness.verbs import common, complete
 
 verbs = typer.Typer()
@@ -25,3 +26,20 @@ def report(
 
     for file in job(run or common.results() / "latest"):
         print(file)
+
+
+@verbs.command("compare-runs")
+def compare_runs(
+    a: Annotated[Path, typer.Argument(help="Folder of a run.", autocompletion=complete.runs)],
+    b: Annotated[Path, typer.Argument(help="Folder of another.", autocompletion=complete.runs)],
+    html: Html = None,
+    as_json: Json = False,
+) -> None:
+    """Compare two runs that were kept: outcomes, counts, versions. Status 0: no outcome differs; 1: one does."""
+    from harness.jobs.compare_runs import compare_runs as job
+    from harness.report import compare_runs as report
+
+    found, status = job(a, b)
+    if html is not None:
+        common.write_page(html, report.page(found))
+    common.tell_result(found, status, report.show, lambda told, _status: report.dump(told), as_json=as_json)
