@@ -255,9 +255,8 @@ def _rebuild(plan: _Plan, folder: Path, fresh: Touched, start: objects.Start) ->
     need_space(plan.cache.root, _VARIANT_GIB, "building a patched kernel")
     confined = plan.sandbox.confined
     touched, lineage, moved = start.lay_out(plan.kernel.tree, fresh, folder / "touched")
-    seen = {name: when for name, when in lineage.times.items() if name not in moved}
     finished = start.lineage.finished
-    source = mounts(plan.kernel.tree, touched, folder, finished, confined=confined, times=seen)
+    source = mounts(plan.kernel.tree, touched, folder, finished, confined=confined, times=lineage.times)
     if confined:
         copy_tree(start.out, folder / "out")
     else:  # its objects were compiled at another path

@@ -37,6 +37,8 @@ _HEADER_WEIGHT = 50
 """A header costs as much as so many other files, at a guess."""
 
 _NOT_FOR_MODULES = (".o", ".a", ".o.cmd", ".a.cmd", ".syms", ".S")
+_TICK = 0.05
+"""Seconds by which times of files are apart for sure."""
 _AS_BASE = ("base", "")
 State = tuple[str, str]
 """Kind and content hash of a file, as in `Touched.identity`; or that above."""
@@ -75,7 +77,7 @@ class Start:
         """
         wanted = states(fresh)
         moved = self.lineage.differing(wanted)
-        now = max(time.time(), self.lineage.finished + 1.0)
+        now = _after(self.lineage.finished)
         new = {name: wanted.get(name, _AS_BASE) for name in {**self.lineage.states, **wanted}}
         times = {name: self.lineage.times.get(name, 0.0) for name in new} | dict.fromkeys(moved, now)
         copy_tree(fresh.folder, folder)
@@ -87,6 +89,13 @@ class Start:
                 shutil.copyfile(source, target)
                 target.chmod(0o755 if source.stat().st_mode & stat.S_IXUSR else 0o644)
         return Touched(folder, fresh.removed), Lineage(new, times, now), moved
+
+
+def _after(finished: float) -> float:
+    """A time that is later than objects of then, and earlier than those that are about to be made."""
+    if 0.0 < finished + _TICK - time.time() < 1.0:
+        time.sleep(_TICK)
+    return max(time.time(), finished + _TICK)
 
 
 def states(touched: Touched) -> dict[str, State]:

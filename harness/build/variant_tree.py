@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -96,8 +96,8 @@ def mounts(
     """Mounts that show the variant's source at ``/build/src``.
 
     ``work`` is where a tree of links may be made (on the cache's file system); ``newer_than`` is when the base's
-    objects were finished, seconds since the epoch; ``times`` are those of touched files that the objects have seen
-    as they are. Without a sandbox (``confined``) nothing keeps a build from
+    objects were finished, seconds since the epoch; ``times`` are those of the touched files, earlier than that for
+    one that the objects have seen as it is. Without a sandbox (``confined``) nothing keeps a build from
     writing to its source: it gets a copy.
     """
     if not confined:
@@ -106,13 +106,13 @@ def mounts(
         return [Bind(base, SOURCE)]
     names = touched.changed
     now = max(time.time(), newer_than + 1.0)
-    seen = times or {}
+    times = times or {}
     for name in names:
-        when = seen.get(name, now)
+        when = times.get(name, now)
         os.utime(touched.folder / name, (when, when), follow_symlinks=False)
     if not touched.removed and len(names) <= _MAX_BINDS and all(_plain(base, touched.folder, n) for n in names):
         return [Bind(base, SOURCE), *(Bind(touched.folder / name, f"{SOURCE}/{name}") for name in names)]
-    return [Bind(_linked(base, touched, work, now, seen), SOURCE)]
+    return [Bind(_linked(base, touched, work, now, {n for n in names if times.get(n, now) <= newer_than}), SOURCE)]
 
 
 def _plain(base: Path, folder: Path, name: str) -> bool:
@@ -133,7 +133,7 @@ def _copied(base: Path, touched: Touched | None, work: Path) -> Path:
     return tree
 
 
-def _linked(base: Path, touched: Touched, work: Path, now: float, seen: Mapping[str, float]) -> Path:
+def _linked(base: Path, touched: Touched, work: Path, now: float, seen: Collection[str]) -> Path:
     tree = work / "src"
     link_tree(base, tree)
     added = _lay_over(tree, touched, base)
