@@ -55,6 +55,7 @@ class Bench:
         self._good = good
         self._series = series
         self._setup = setup
+        self._listings: dict[str, git_tree.Listing] = {}
 
     @cached_property
     def _kind(self) -> str:
@@ -82,6 +83,11 @@ class Bench:
         return cache.get(*made.base) is not None
 
     def _listing(self, kernel: Kernel) -> git_tree.Listing:
+        if kernel.digest not in self._listings:
+            self._listings[kernel.digest] = self._listed(kernel)
+        return self._listings[kernel.digest]
+
+    def _listed(self, kernel: Kernel) -> git_tree.Listing:
         return git_tree.of_folder(kernel.tree, kernel.digest, self._shop.cache, self._kind)
 
     def _read(self, argv: Sequence[str], feed: bytes) -> bytes:
