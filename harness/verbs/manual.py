@@ -226,7 +226,7 @@ _FIRST: Rows = (
     ("faultloop test-patch x.patch", "what does this patch do?"),
     ("cd linux && faultloop test HEAD~2..", "what do my last two commits do?"),
 )
-SEE = ("README.md", "docs/verdicts.md", "faultloop VERB --help")
+SEE = ("README.md", "docs/README.md", "docs/verdicts.md", "docs/troubleshooting.md", "faultloop VERB --help")
 
 
 def enter(verbs: typer.Typer) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -101,3 +102,51 @@ def test_how_command_lines_are_found(tmp_path: Path) -> None:
         "faultloop run --kernel x": (False, "a reason"),
         "faultloop reproduce FILE": (False, ""),
     }
+
+
+def templates() -> list[str]:
+    """Every text of the source, with a line feed for each gap that the program fills."""
+    found = []
+    for file in sorted((ROOT / "harness").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                found.append("".join(str(v.value) if isinstance(v, ast.Constant) else "\n" for v in node.values))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return [*found, (ROOT / "tools" / "setup.sh").read_text()]
+
+
+def messages() -> list[str]:
+    """First column of the tables of docs/troubleshooting.md."""
+    text = (ROOT / "docs" / "troubleshooting.md").read_text()
+    return re.findall(r"^\| `([^`]+)` \|", text, re.M)
+
+
+SOURCE = templates()
+
+
+def in_source(message: str) -> bool:
+    parts = [re.escape(" ".join(part.split())) for part in message.split("...")]
+    wanted = re.compile(r"[^\0]*".join(parts))
+    return any(wanted.search(" ".join(text.split(" "))) for text in SOURCE)
+
+
+@pytest.mark.parametrize("message", messages())
+def test_a_message_is_one_that_the_code_prints(message: str) -> None:
+    assert in_source(message), "no text of the source is like this"
+
+
+def test_messages_are_told_apart() -> None:
+    assert len(messages()) > 30
+    assert not in_source("unknown kernel of ...") and not in_source("no such words as these")
+
+
+def test_every_document_is_in_the_index_and_links_lead_somewhere() -> None:
+    index = (ROOT / "docs" / "README.md").read_text()
+    missing = [
+        d.name for d in DOCUMENTS if d.parent.name == "docs" and d.name != "README.md" and d.name not in index
+    ]
+    assert not missing
+    for document in DOCUMENTS:
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
+            assert (document.parent / link).exists(), f"{document.name}: {link}"
