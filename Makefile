@@ -22,6 +22,7 @@ endif
 # NAME=value on make's command line -> --option value, quoted for the shell
 quote = '$(subst ','\'',$(1))'
 option = $(if $($(1)),$(2) $(call quote,$($(1))))
+inside = $(call option,KERNEL,--kernel) $(call option,PATCH,--patch) $(call option,SETUP,--setup) $(call option,ACCEL,--accel)
 common = $(call option,SETUP,--setup) $(call option,WORKLOADS,--workloads) $(call option,ACCEL,--accel) \
 	$(if $(FRESH),--fresh) $(if $(JSON),--json)
 
@@ -32,7 +33,9 @@ help:
 	@echo 'make run        [KERNEL=6.1|6.12|newest|path]                       is my kernel affected?'
 	@echo 'make sweep      [KERNELS=6.1,6.12,7.3] [SETUPS=...] [WORKLOADS=...]  workloads x kernels x setups, as one matrix'
 	@echo 'make coverage   [KERNEL=...] [PATCH=file]                           which functions that raise an entry do the workloads run?'
-	@echo 'make shell      [KERNEL=...] [PATCH=file]                           log in to a guest with the device'
+	@echo 'make shell      [KERNEL=...] [PATCH=file] [SHARE=folder]            log in to a guest with the device'
+	@echo 'make debug      WORKLOAD=... [KERNEL=...] [PATCH=file] [DRGN=1]      a guest stopped at the first LOOP or STALE, in gdb or drgn'
+	@echo 'make vmcore     WORKLOAD=... or RUN=command [KERNEL=...]             its memory, when it panics or the path is stopped'
 	@echo 'make trace      WORKLOAD=... [KERNEL=...] [PATCH=file] [EXPORT=run]  SMMU and kernel functions of one path, in one timeline'
 	@echo 'make stress     [KERNEL=...] [SEED=...] [OPERATIONS=400]            random operations; what fails is shrunk'
 	@echo 'make bisect     TREE=... GOOD=rev BAD=rev [WORKLOADS=...] [FIND=fix]    which commit broke it, or mended it?'
@@ -77,7 +80,14 @@ coverage:
 
 shell:
 	@$(FAULTLOOP) shell $(call option,KERNEL,--kernel) $(call option,PATCH,--patch) $(call option,SETUP,--setup) \
-		$(call option,ACCEL,--accel)
+		$(call option,ACCEL,--accel) $(call option,SHARE,--share)
+
+.PHONY: debug vmcore
+debug:
+	@$(FAULTLOOP) debug $(call quote,$(WORKLOAD)) $(if $(DRGN),--drgn) $(inside) $(call option,COMMAND,--command)
+
+vmcore:
+	@$(FAULTLOOP) vmcore $(if $(RUN),--run $(call quote,$(RUN)),$(call quote,$(WORKLOAD))) $(inside) $(call option,COMMAND,--command)
 
 trace:
 	@$(FAULTLOOP) trace $(if $(EXPORT),--export $(call quote,$(EXPORT)),$(call quote,$(WORKLOAD))) $(call option,KERNEL,--kernel) \

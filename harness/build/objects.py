@@ -36,6 +36,7 @@ _OUT = "out"
 _HEADER_WEIGHT = 50
 """A header costs as much as so many other files, at a guess."""
 
+_GDB_HELPERS = "vmlinux-gdb.py"
 _NOT_FOR_MODULES = (".o", ".a", ".o.cmd", ".a.cmd", ".syms", ".S")
 _TICK = 0.05
 """Seconds by which times of files are apart for sure."""
@@ -121,6 +122,8 @@ def prune(out: Path) -> None:
         if here == out:
             folders[:] = [name for name in folders if name not in ("include", "scripts")]
         for name in files:
+            if name == _GDB_HELPERS:
+                continue
             if name.endswith(_NOT_FOR_MODULES) or name.startswith((".tmp_", "vmlinux", "Image")):
                 (here / name).unlink()
 

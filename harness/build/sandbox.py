@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from harness.build import cgroup, unconfined
+from harness.build import cgroup, terminal, unconfined
 from harness.build.limits import LimitExceeded, Limits, of_environment
 from harness.build.watch import Watch
 from harness.errors import FaultloopError, InfrastructureError, UserError
@@ -115,6 +115,30 @@ class Sandbox:
                 status = process.wait()
             said = _reported(report)
         self._judge(argv, status, said, tail, watch)
+
+    def interactive(
+        self,
+        argv: Sequence[str],
+        *,
+        binds: Sequence[Bind] = (),
+        env: Mapping[str, str] | None = None,
+        cwd: str = "/",
+    ) -> int:
+        """Run ``argv`` on the user's terminal, by way of one of its own: it cannot type into the user's.
+
+        Returns its status.
+
+        Nobody looks after its time and its output here: that is the user.
+        """
+        with contextlib.ExitStack() as stack:
+            report = stack.enter_context(os.fdopen(os.memfd_create("bwrap-status"), "r+b"))
+            argv = [*terminal.TAKE, *argv]
+            command, environment = self._command(argv, binds, env or {}, cwd, report.fileno(), self.limits, stack)
+            stack.callback(_disarm, [bind.source for bind in binds if bind.writable])
+            status = terminal.run(command, environment, keep=report.fileno())
+            if status and self.confined and _inner_status(_reported(report)) is None and not _killed(status):
+                raise InfrastructureError("bubblewrap cannot set up the sandbox: the lines above say why")
+        return status
 
     def _judge(self, argv: Sequence[str], status: int, said: bytes, tail: Sequence[str], watch: Watch) -> None:
         if watch.breach:

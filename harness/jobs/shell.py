@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness import layout
 from harness.errors import InfrastructureError
+from harness.jobs import share
 from harness.jobs.base import base_of
 from harness.jobs.workshop import Workshop
 from harness.model import Series
@@ -23,8 +24,19 @@ Guest is up: kernel {release}, {setup}. The device is /dev/sva_testdev; `/faultl
 paths, `/faultloop/workloads PATH` runs one. Leave with `exit`: the guest is powered off."""
 
 
-def shell(shop: Workshop, *, kernel: str, patches: tuple[str, ...], setup: str, accel: str) -> int:
-    """Boot, run the user's ``ssh`` on the terminal, power off. The status of the shell."""
+_SHARED = """\
+{count} files of {folder} are in /share; what is in /share/from-guest when you leave is copied back there."""
+
+
+def shell(
+    shop: Workshop, *, kernel: str, patches: tuple[str, ...], setup: str, accel: str, shared: Path | None = None
+) -> int:
+    """Boot, run the user's ``ssh`` on the terminal, power off. The status of the shell.
+
+    ``shared``: a folder that is copied in before, and to which the guest's files are copied afterwards.
+    """
+    if shared is not None:
+        share.check(shared)
     ssh = shutil.which("ssh")
     if ssh is None:
         raise InfrastructureError("`ssh` is not installed (Debian package openssh-client)")
@@ -41,7 +53,12 @@ def shell(shop: Workshop, *, kernel: str, patches: tuple[str, ...], setup: str, 
         known = Path(logs, "known_hosts")
         known.write_text(f"faultloop-guest {image.host_key}\n", encoding="utf-8")
         print(_HELLO.format(release=built.release, setup=chosen.name), file=sys.stderr)
+        if shared is not None:
+            count = share.put(guest, shared)
+            print(_SHARED.format(count=count, folder=shared), file=sys.stderr)
         status = subprocess.run(_command(ssh, guest.port, image.client_key, known), check=False).returncode
+        if shared is not None and (left := share.fetch(guest, shared)) is not None:
+            print(f"files of the guest: {left}", file=sys.stderr)
         guest.power_off()
     return status
 

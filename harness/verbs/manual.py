@@ -118,6 +118,23 @@ PAGES: Mapping[str, Page] = {
         ),
         ("faultloop shell", "docs/timeline.md"),
     ),
+    "debug": Page(
+        INSIDE,
+        (
+            ("faultloop debug anon-reuse", "gdb on the kernel, stopped at the 50th stall"),
+            ("faultloop debug anon-reuse --command 'lx-ps'", "one command of gdb, no terminal needed"),
+            ("faultloop debug anon-reuse --drgn", "drgn on a dump instead"),
+        ),
+        ("faultloop vmcore", "faultloop trace", "docs/getting-in.md"),
+    ),
+    "vmcore": Page(
+        INSIDE,
+        (
+            ("faultloop vmcore munmap --patch x.patch", "memory and decoded trace, if the kernel panics"),
+            ("faultloop vmcore --run 'echo c >/proc/sysrq-trigger'", "a command in place of a path"),
+        ),
+        ("faultloop debug", "docs/getting-in.md"),
+    ),
     "report": Page(
         RESULTS,
         (("faultloop report", "report.html and the other files of the last run, made anew"),),

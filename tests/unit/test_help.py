@@ -56,6 +56,7 @@ NO_JSON = {
     "reply": "is a mail",
     "report": "writes files",
     "shell": "is a shell",
+    "debug": "is a debugger",
     "setup": "builds",
     "worker": "serves",
     "scheduler": "serves",
