@@ -152,6 +152,6 @@ def wait(until: object, otherwise: str, seconds: float = READY_SECONDS) -> None:
         time.sleep(0.05)
 
 
-def wait_gone(processes: list[psutil.Process]) -> None:
+def wait_gone(processes: list[psutil.Process], seconds: float = GONE_SECONDS) -> None:
     """Until none of them is there any more."""
-    wait(lambda: not any(alive(p) for p in processes), "processes are left", GONE_SECONDS)
+    wait(lambda: not any(alive(p) for p in processes), "processes are left", seconds)

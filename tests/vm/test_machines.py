@@ -18,6 +18,9 @@ from tests.vm.command import Called, faultloop, outcomes
 from tests.vm.machines import Machines, client, ended, machines, wait_gone
 
 WORDS = ("sweep", "--kernels", "6.1", "--workloads", "anon-reuse,munmap", "--json", "--setups")
+LONG = ("sweep", "--kernels", "6.1", "--json", "--setups")
+"""All paths: guests that run for much longer than it takes to end them."""
+AT_ONCE = 15.0
 TWO = "cortex-a57,cortex-a76"
 FOUR = f"{TWO},a57-thp-never,a57-httu-access"
 
@@ -69,7 +72,7 @@ def test_a_worker_that_is_killed_changes_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_a_client_that_ends_leaves_nothing_running(tmp_path: Path, number: signal.Signals) -> None:
     with machines(tmp_path, "one", "two") as pool:
-        with client(pool, *WORDS, FOUR, "--fresh", results=tmp_path / "results") as process:
+        with client(pool, *LONG, FOUR, "--fresh", results=tmp_path / "results") as process:
             below = pool.wait_for_guest("one", "two")
             process.send_signal(number)
             found = ended(process)
@@ -77,20 +80,30 @@ def test_a_client_that_ends_leaves_nothing_running(tmp_path: Path, number: signa
                 assert not pool.emulators("one") + pool.emulators("two")
                 assert found.status == 130
                 assert "Traceback" not in found.stderr
-            wait_gone([*below["one"], *below["two"]])
+            wait_gone([*below["one"], *below["two"]], AT_ONCE)
         time.sleep(1.0)  # nor does another one start
         assert not pool.below("one") + pool.below("two")
     assert not list((tmp_path / "results").glob("2*"))
 
 
 @pytest.mark.long
+def test_a_worker_that_is_killed_takes_its_guests_with_it(tmp_path: Path) -> None:
+    with machines(tmp_path, "one") as pool, client(pool, *LONG, TWO, "--fresh", results=tmp_path) as process:
+        below = pool.wait_for_guest("one")["one"]
+        pool.processes["one"].kill()
+        wait_gone(below, AT_ONCE)
+        process.send_signal(signal.SIGINT)
+        assert ended(process).status == 130
+
+
+@pytest.mark.long
 def test_a_scheduler_that_dies_is_one_error_and_ends_the_workers(tmp_path: Path) -> None:
     with machines(tmp_path, "one") as pool:
-        with client(pool, *WORDS, TWO, "--fresh", results=tmp_path) as process:
+        with client(pool, *LONG, TWO, "--fresh", results=tmp_path) as process:
             below = pool.wait_for_guest("one")["one"]
             pool.processes["scheduler"].kill()
             found = ended(process)
-        wait_gone(below)
+        wait_gone(below, AT_ONCE)
         assert pool.processes["one"].wait(60) == 4
         assert "is gone" in pool.log("one")
     assert found.status == 4, found.stderr
