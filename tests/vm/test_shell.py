@@ -7,6 +7,8 @@ import os
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from harness.model import BuiltKernel
 from tests.vm.command import ROOT
 
@@ -36,6 +38,7 @@ def test_a_user_is_logged_in_and_the_guest_ends_with_them(base_kernel: BuiltKern
     assert "Leave with `exit`" in done.stderr
 
 
+@pytest.mark.long
 def test_a_guest_that_leaves_a_link_brings_nothing(base_kernel: BuiltKernel, tmp_path: Path) -> None:
     done = subprocess.run(
         [str(ROOT / "faultloop"), "shell", "--share", str(tmp_path)],
