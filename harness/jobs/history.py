@@ -39,15 +39,13 @@ def where(results: Path) -> Path:
 
 def remember(run: Run, folder: Path) -> None:
     """Put ``run``, whose results lie in ``folder``, into the history; a note when that cannot be done."""
-    with told():
-        history.add(Store(where(folder.parent)), of_run(run, folder))
+    remember_kept(of_run(run, folder))
 
 
-def remember_sweep(done: Sweep, status: int, *, emulator: str, image: str) -> None:
-    """The same for a sweep."""
-    assert done.folder is not None
+def remember_kept(kept: KeptRun) -> None:
+    """The same for what is put together already."""
     with told():
-        history.add(Store(where(done.folder.parent)), of_sweep(done, status, emulator=emulator, image=image))
+        history.add(Store(where(Path(kept.folder).parent)), kept)
 
 
 def write_kcidb(kept: KeptRun, folder: Path, tree: kcidb.Tree | None = None) -> None:

@@ -51,12 +51,16 @@ def sweep(request: Request, shop: Workshop, kernels: Sequence[str]) -> tuple[Swe
         done = Sweep(tuple(cells), workloads, time.monotonic() - clock, known, mended=_mended(cells, workloads))
         status = judge(done)
 
+        there = replace(done, folder=folder.final)
+        kept = history.of_sweep(there, status, emulator=emulator.key, image=image.key)
+
         def write(partial: Path) -> None:
+            history.write_kcidb(kept, partial)
             (partial / "sweep.txt").write_text(report.plain(done), encoding="utf-8")
             (partial / "sweep.json").write_text(report.dump(done, status), encoding="utf-8")
 
         done = replace(done, folder=folder.keep_files(write))
-    history.remember_sweep(done, status, emulator=emulator.key, image=image.key)
+    history.remember_kept(kept)
     return done, status
 
 

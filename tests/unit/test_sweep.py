@@ -14,7 +14,7 @@ import pytest
 
 from harness.build.cache import Cache
 from harness.errors import ExitStatus, FaultloopError, InfrastructureError, UserError
-from harness.jobs import guests, pool
+from harness.jobs import guests, history, pool
 from harness.jobs import sweep as job
 from harness.jobs.test_patch import Request
 from harness.model import Emulator, GuestImage, GuestRecord, Outcome, PathResult, Series, Setup, Workload
@@ -209,6 +209,9 @@ def test_a_cell_that_fails_stops_no_other_and_the_rest_goes_on_there(
     assert any("2 of 4 guests are known from earlier runs" in line for line in second.said)
     assert second.done.known == 2
     assert (second.done.folder / "sweep.json").is_file()
+    sent = json.loads((first.done.folder / "kcidb.json").read_text())
+    assert sorted(t["status"] for t in sent["tests"]) == ["ERROR", "ERROR", "MISS", "MISS", "PASS", "PASS"]
+    assert len(history.course(second.done.folder.parent, "munmap")) == 4
     assert not (second.done.folder.parent / "latest").exists()
 
 
