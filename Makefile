@@ -45,7 +45,7 @@ help:
 	@echo 'make report     [RUN=results/...]                                  the reports of a run made anew: HTML, text, KTAP, JUnit'
 	@echo 'make nightly    [TREE=...] [BRANCH=...] [BUDGET=15,4h] [KEEP=30]    the newest linux-next, against the nights before'
 	@echo 'make compare-runs A=results/... B=results/... [HTML=file]           two runs: which paths changed, on what'
-	@echo 'make history    PATH_NAME=... [KERNEL=...] [SETUP=...] [COUNTER=...] what became of a path, run by run'
+	@echo 'make history    PATH_NAME=... [KERNEL=...] [SETUP=...] [COUNTER=...] [HTML=file] what became of a path, run by run'
 	@echo 'make bundle     [RUN=results/...]                                  a run in one archive, to be had again without building'
 	@echo 'make reproduce  BUNDLE=file                                         is the outcome of each of its paths the same here?'
 	@echo 'make catalogue  [KERNEL=6.1] [NAMES=...] [DRIFT=1]                  our own patches: is each as expected?'
@@ -129,9 +129,9 @@ compare-runs:
 	$(FAULTLOOP) compare-runs $(call option,HTML,--html) $(if $(JSON),--json) -- $(call quote,$(A)) $(call quote,$(B))
 
 history:
-	@$(if $(PATH_NAME),,echo 'make history: name a path: make history PATH_NAME=anon-reuse' >&2; exit 2;) \
+	@$(if $(PATH_NAME)$(HTML),,echo 'make history: name a path: make history PATH_NAME=anon-reuse, or a page: HTML=file' >&2; exit 2;) \
 	$(FAULTLOOP) history $(call option,KERNEL,--kernel) $(call option,SETUP,--setup) $(call option,COUNTER,--counter) \
-		$(if $(JSON),--json) -- $(call quote,$(PATH_NAME))
+		$(call option,HTML,--html) $(if $(JSON),--json) -- $(call quote,$(or $(PATH_NAME),*))
 
 scheduler:
 	@$(FAULTLOOP) scheduler $(if $(LISTEN),$(call quote,$(LISTEN)))

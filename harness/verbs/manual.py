@@ -179,6 +179,7 @@ PAGES: Mapping[str, Page] = {
         (
             ("faultloop history anon-reuse", "run by run, and night by night"),
             ("faultloop history 'anon-*' --kernel 6.1 --counter cmd-resume", "with a counter of the SMMU"),
+            ("faultloop history --html history.html", "all paths over kernels and nights, as a page"),
         ),
         ("faultloop sweep", "docs/nightly.md"),
     ),

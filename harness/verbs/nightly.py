@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from harness.errors import ExitStatus
-from harness.options import Accel, Fresh, Json, Setups, Workloads
+from harness.options import Accel, Fresh, Html, Json, Setups, Workloads
 from harness.verbs import common
 
 verbs = typer.Typer()
@@ -18,10 +18,11 @@ verbs = typer.Typer()
 
 @verbs.command("history")
 def history(
-    path: Annotated[str, typer.Argument(help="Name or glob of a path.")],
+    path: Annotated[str, typer.Argument(help="Name or glob of a path; all when it is left out.")] = "*",
     kernel: Annotated[str, typer.Option(help="Name, version (or its first numbers) or tag of a kernel.")] = "",
     setup: Annotated[str, typer.Option(help="Name or glob of a setup.")] = "",
     counter: Annotated[str, typer.Option(help="A counter of the SMMU to show and to plot.")] = "",
+    html: Html = None,
     as_json: Json = False,
 ) -> None:
     """Show what became of a path, run by run and night by night."""
@@ -29,6 +30,10 @@ def history(
     from harness.report import history as report
 
     points = course(common.results(), path, named=kernel, setup=setup, count=counter)
+    if html is not None:
+        from harness.report.history_page import page
+
+        common.write_page(html, page(points))
     if as_json:
         sys.stdout.write(report.dump(points))
     else:

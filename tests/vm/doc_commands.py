@@ -21,6 +21,7 @@ RUN: dict[str, How] = {
     "./faultloop catalogue --drift": How(0),
     "make history PATH_NAME='anon-*' KERNEL=6.1 SETUP=cortex-a57": How(0),
     "make history PATH_NAME=anon-reuse COUNTER=cmd-resume JSON=1": How(0),
+    "make history HTML=results/history.html": How(0),
     "make run KERNEL=newest SETUP=cortex-a57 WORKLOADS='hugetlb-shared-table*'": How(1),
     "make run KERNEL=newest WORKLOADS=hugetlb-fork": How(1),
     "make run KERNEL=newest WORKLOADS='pfnmap-populate*'": How(1),
