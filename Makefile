@@ -183,3 +183,4 @@ test-long: setup-test
 
 bench: setup
 	@PYTHONPATH=. "$$(tools/setup.sh)" -P -m bench.one_guest
+	@PYTHONPATH=. "$$(tools/setup.sh)" -P -m bench.two_workers

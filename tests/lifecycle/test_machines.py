@@ -99,6 +99,7 @@ def test_what_no_worker_can_do_is_said_at_once(tmp_path: Path) -> None:
         assert {address for pid in listens for address in listening(pid)} == {"127.0.0.1"}
 
 
+@pytest.mark.long
 def test_a_worker_with_other_tools_is_left_out_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It builds without a sandbox, say: its kernels are no kernels of ours."""
     said: list[str] = []
