@@ -12,15 +12,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
 
+from rich.text import Text
+
 from harness import layout
 from harness.build import cgroup, limits, packages
 from harness.build.cache import Cache, free_bytes
 from harness.build.sandbox import UNCONFINED, of_user, user_namespaces
 from harness.errors import ExitStatus, FaultloopError
 from harness.oracle.sva import PARANGE
+from harness.report import text
 from harness.sources import catalogue, debian, kernels, mail_fetch
 
 _GIB = 1 << 30
+_WIDTH = 116
 _NEED_DISK = 12.0
 """GiB: two kernels with objects, sources, emulator, and a patched variant in the making."""
 _NEED_MEMORY = 3.0
@@ -68,11 +72,14 @@ def doctor(stream: TextIO, *, as_json: bool = False) -> int:
         told = {"schema": "faultloop/doctor/1", "exit_status": status, "findings": [asdict(f) for f in findings]}
         print(json.dumps(told, indent=1), file=stream)
         return status
+    console = text.console_for(stream, _WIDTH)
     for f in findings:
-        print(f"{'ok     ' if f.ok else 'MISSING'}  {f.name}: {f.seen}", file=stream)
+        head = Text.assemble(("ok     ", "green") if f.ok else ("MISSING", "bold red"), f"  {f.name}: {f.seen}")
+        console.print(head, soft_wrap=True)
         if not f.ok and f.remedy:
-            print(f"         -> {f.remedy}", file=stream)
-    print(f"{bad} of {len(findings)} checks failed" if bad else f"all {len(findings)} checks passed", file=stream)
+            console.print(Text(f"         -> {f.remedy}", style="bold"), soft_wrap=True)
+    said = f"{bad} of {len(findings)} checks failed" if bad else f"all {len(findings)} checks passed"
+    console.print(Text(said, style="bold red" if bad else "bold green"))
     return status
 
 

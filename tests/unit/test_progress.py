@@ -58,6 +58,22 @@ def test_terminal_control_never_reaches_the_terminal() -> None:
     assert printable("\x1b[2Jred\x07\n\ttext\x9b") == "\ufffd[2Jred\ufffd\n\ttext\ufffd"
 
 
+def on_a_terminal(argv: list[str], environment: dict[str, str], columns: int = 100) -> bytes:
+    """All that a terminal gets, byte by byte."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    clean = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS", "LINES")}
+    env = {**clean, "TERM": "xterm-256color", **environment}
+    with subprocess.Popen(argv, stdout=follower, stderr=follower, env=env, cwd=ROOT):
+        os.close(follower)
+        said = b""
+        with suppress(OSError):
+            while chunk := os.read(leader, 4096):
+                said += chunk
+    os.close(leader)
+    return said
+
+
 def lines_on_a_terminal(memory: Path, *, environment: dict[str, str] | None = None) -> list[str]:
     """What a terminal of 100 columns shows of a build of 8 objects, frame by frame, without control sequences."""
     code = (
@@ -72,17 +88,7 @@ def lines_on_a_terminal(memory: Path, *, environment: dict[str, str] | None = No
         "        time.sleep(0.06)\n"
         "    step.note = 'done'\n"
     )
-    leader, follower = pty.openpty()
-    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
-    clean = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS", "LINES")}
-    env = {**clean, "TERM": "xterm-256color", **(environment or {})}
-    with subprocess.Popen([sys.executable, "-c", code, str(memory)], stderr=follower, env=env, cwd=ROOT):
-        os.close(follower)
-        said = b""
-        with suppress(OSError):
-            while chunk := os.read(leader, 4096):
-                said += chunk
-    os.close(leader)
+    said = on_a_terminal([sys.executable, "-c", code, str(memory)], environment or {})
     if environment:
         return said.decode().splitlines()
     assert b"\x1b[" in said  # it is a live line
@@ -130,3 +136,15 @@ def test_objects_of_make_and_steps_of_ninja_are_counted() -> None:
         assert step.told().endswith(", 1 objects")
         tell("[12/1234] Compiling C object a.o")
         assert step.told().endswith(", 12 of 1234 steps") and step.worked
+
+
+@pytest.mark.parametrize("columns", [60, 100])
+def test_a_table_fits_the_terminal(columns: int) -> None:
+    said = on_a_terminal([sys.executable, "-m", "harness", "workloads"], {}, columns).decode()
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", said).splitlines()
+    assert len(lines) > 100 and max(map(len, lines)) <= columns
+    assert "\x1b[" in said
+
+
+def test_a_table_without_colours() -> None:
+    assert b"\x1b[3" not in on_a_terminal([sys.executable, "-m", "harness", "workloads"], {"NO_COLOR": "1"})
