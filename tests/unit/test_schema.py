@@ -116,7 +116,8 @@ def test_what_is_written_is_read(file: RunFile) -> None:
 def test_a_run_is_the_same_after_its_file(tmp_path: Path) -> None:
     run = runs.run(tmp_path, ["LOOP", "PASS", "SKIP", "PASS"], ["PASS", "PASS", "SKIP", "SPLAT"])
     off = GuestRecord("base-btm", "cortex-a57", (runs.result("a", "PASS"),), "POWEROFF")
-    run = replace(run, records=(*run.records, off))
+    odd = replace(runs.result("a", "PASS"), retries=7, tlbi_wide=5, seconds=1.5, splats=(Splat("k", "t", "x", 3),))
+    run = replace(run, records=(*run.records, replace(off, results=(odd,), booted=False, boot_splats=odd.splats)))
     ktaps = {(rec.variant, r.setup, r.path): r.ktap for rec in run.records for r in rec.results}
     again = document.restore(document.of(run), ktaps)
     assert again.records == run.records and again.workloads == run.workloads
@@ -164,6 +165,12 @@ def test_a_newer_minor_version_is_read(tmp_path: Path) -> None:
     assert schema.parse(json.dumps(new), "run.json").paths[0].path == "a"
 
 
+def test_what_is_absent_is_not_null(tmp_path: Path) -> None:
+    run = document.document(runs.run(tmp_path, ["LOOP"]))
+    assert "patched" not in run["paths"][0] and "change" not in run["paths"][0] and "patched" not in run["builds"]
+    assert run["verdict"] is None and run["patch"] is None
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -209,6 +216,10 @@ def test_a_strangers_file_leads_nowhere(folder: Path, tmp_path: Path) -> None:
     file = kept.read(folder)
     evil = file.guests[0].model_copy(update={"variant": "..", "setup": "../outside"})
     assert kept.ktaps(folder, file.model_copy(update={"guests": (evil,)})) == {}
+    (folder / "base" / "boot-0").mkdir()
+    (folder / "base" / "boot-0" / "a.ktap").write_text("secret")
+    half = evil.model_copy(update={"variant": "base", "setup": "../base"})
+    assert kept.ktaps(folder, file.model_copy(update={"guests": (half,)})) == {}
     logs = folder / "base" / "cortex-a57" / "boot-0"
     (logs / "b.ktap").unlink()
     (logs / "b.ktap").symlink_to(outside / "a.ktap")
