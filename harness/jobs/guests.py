@@ -45,6 +45,7 @@ from harness.oracle.timeline import MOST_EVENTS
 from harness.recorded import RawGuest, WorkloadRun
 from harness.vm import command
 from harness.vm.machine import Guest, GuestSpec
+from harness.vm.spec import JOURNAL
 
 RECORD_ROOM = "records"
 RECORD_RECIPE = "4"
@@ -218,7 +219,9 @@ def _one_boot(
     runs: list[WorkloadRun] = []
     started = time.monotonic()
     boot_seconds, message, end = 0.0, "", ""
-    guest = Guest(GuestSpec.of(emulator, job.built, image, job.setup), logs)
+    # A bound of the timeline of its own: somebody wants to see more of it, and may wait for that.
+    journal = JOURNAL if job.most_events == MOST_EVENTS else job.most_events
+    guest = Guest(GuestSpec.of(emulator, job.built, image, job.setup, journal=journal), logs)
     recorder = Recorder(guest, job.most_events)
     try:
         with guest:

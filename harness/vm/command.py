@@ -63,6 +63,7 @@ def machine(spec: GuestSpec, initramfs: Path) -> list[str]:
         *("-cpu", "host" if kvm else setup.cpu),
         *("-smp", str(setup.cpus), "-m", f"{setup.memory_mib}M"),
         *(word for name, value in smmu(setup).items() for word in _global("arm-smmuv3", name, value)),
+        *_global("arm-smmuv3", "journal-size", spec.journal),
         *("-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:22"),
         *("-device", "virtio-net-pci,netdev=net,addr=1.0,romfile="),
         *("-device", "sva-testdev,addr=2.0"),

@@ -54,6 +54,7 @@ def test_setup_becomes_the_machine() -> None:
         "arm-smmuv3.iotlb-size=65536",
         "arm-smmuv3.httu=none",
         "arm-smmuv3.btm=off",
+        "arm-smmuv3.journal-size=160",
     }
 
 
