@@ -163,8 +163,9 @@ mutants: setup
 fuzz: setup
 	@"$$(tools/setup.sh)" -m tests.emulator.fuzz $(call option,SEED,--seed) $(call option,SECONDS,--seconds)
 
+# Guests on one of two workers, all else on the other (tests/conftest.py)
 test: setup-test
-	@"$$(tools/setup.sh)" -P -m pytest -q -m 'not long' tests/unit tests/lifecycle tests/browser tests/emulator tests/vm
+	@"$$(tools/setup.sh)" -P -m pytest -q -n 2 --dist loadscope -m 'not long' tests/unit tests/lifecycle tests/browser tests/emulator tests/vm
 
 # No guest, so two at a time: half a minute
 test-emulator: setup
