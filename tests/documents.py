@@ -21,7 +21,7 @@ _LINE = re.compile(rf"(?:\$ )?({_START}\s.*)")
 _SPAN = re.compile(rf"`({_START} [^`]*)`")
 _NEXT = re.compile(rf"\s{{2,}}(?={_START}\s)|(?<!&&)\s(?=\./faultloop\s)")
 _REMARK = re.compile(r"\s{2,}.*|\s+#\s.*| &$")
-_GAP = re.compile(r"\.\.\.|[\[\]<>|]")
+_GAP = re.compile(r"\.\.\.|\[|<[a-z-]+>|\w\|\w|\\\||[A-Z]=(?: |$)")
 _PLACEHOLDER = re.compile(r"(?:[A-Z]+_?)+(?:\.\.)?")
 
 

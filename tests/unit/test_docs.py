@@ -83,6 +83,8 @@ Of `make a B=1` and `make c D=1`.
 
 | `faultloop run --kernel x` | in a table <!-- not run: a reason --> |
 | `faultloop reproduce FILE` | a form |
+
+Of `make shell SHARE=` the value; `faultloop vmcore --run 'echo c >/x | cat'` has none.
 """
 
 
@@ -101,6 +103,8 @@ def test_how_command_lines_are_found(tmp_path: Path) -> None:
         "make c D=1": (True, ""),
         "faultloop run --kernel x": (False, "a reason"),
         "faultloop reproduce FILE": (False, ""),
+        "make shell SHARE=": (False, ""),
+        "faultloop vmcore --run 'echo c >/x | cat'": (True, ""),
     }
 
 

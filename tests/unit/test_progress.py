@@ -146,5 +146,7 @@ def test_a_table_fits_the_terminal(columns: int) -> None:
     assert "\x1b[" in said
 
 
-def test_a_table_without_colours() -> None:
-    assert b"\x1b[3" not in on_a_terminal([sys.executable, "-m", "harness", "workloads"], {"NO_COLOR": "1"})
+def test_a_terminal_without_colours() -> None:
+    doctor = [sys.executable, "-m", "harness", "doctor"]
+    assert b"\x1b[32m" in on_a_terminal(doctor, {})
+    assert b"\x1b[3" not in on_a_terminal(doctor, {"NO_COLOR": "1"})

@@ -18,6 +18,7 @@ class How:
 RUN: dict[str, How] = {
     "make catalogue DRIFT=1": How(0, long=False),
     "make history PATH_NAME=anon-reuse": How(0, long=False),
+    "make trace EXPORT=results/latest": How(0, long=False),
     "./faultloop catalogue --drift": How(0),
     "make history PATH_NAME='anon-*' KERNEL=6.1 SETUP=cortex-a57": How(0),
     "make history PATH_NAME=anon-reuse COUNTER=cmd-resume JSON=1": How(0),
