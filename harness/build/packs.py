@@ -27,6 +27,8 @@ _SENT = "sent"
 _LEVEL = 1
 _NANO = 1_000_000_000
 _NAME = "ref"
+_PACK = ".pack"
+"""Lies in the folder that the cache is making, and so goes with it when its maker is killed."""
 _NO_PACK = (
     *(tarfile.TarError, EOFError, zlib.error, ValueError),
     *(FileExistsError, FileNotFoundError, NotADirectoryError),
@@ -41,17 +43,27 @@ def send(cache: Cache, store: Store, room: str, key: str) -> Ref:
     entry = cache.get(room, key)
     if entry is None:
         raise InfrastructureError(f"{cache.root}/{room}/{key}: not in the cache any more")
-    ref = put_folder(store, entry, scratch=cache.root)
+
+    def maker(folder: Path) -> None:
+        pack(entry, packed := folder / _PACK)
+        ref = store.put(packed)
+        packed.unlink()
+        (folder / _NAME).write_text(str(ref), encoding="ascii")
+
     cache.remove(_SENT, digest(room, key))
-    cache.make(_SENT, digest(room, key), lambda folder: _write(folder, ref))
-    return ref
+    cache.make(_SENT, digest(room, key), maker)
+    sent = _known(cache, room, key)
+    assert sent is not None
+    return sent
 
 
 def bring(cache: Cache, store: Store, room: str, key: str, ref: Ref) -> Path:
     """The entry, out of the store unless the cache has it."""
 
     def maker(folder: Path) -> None:
-        get_folder(store, ref, folder, scratch=cache.root)
+        store.get(ref, packed := folder / _PACK)
+        unpack(packed, folder)
+        packed.unlink()
         (folder / MANIFEST).unlink(missing_ok=True)
 
     return cache.make(room, key, maker)
@@ -163,7 +175,3 @@ def _info(name: str, path: Path) -> tarfile.TarInfo:
 def _known(cache: Cache, room: str, key: str) -> Ref | None:
     note = cache.get(_SENT, digest(room, key))
     return Ref.parse((note / _NAME).read_text(encoding="ascii")) if note else None
-
-
-def _write(folder: Path, ref: Ref) -> None:
-    (folder / _NAME).write_text(str(ref), encoding="ascii")

@@ -143,3 +143,11 @@ def test_an_entry_is_packed_again_when_the_store_lost_it(tmp_path: Path) -> None
     ref = packs.send(ours, store, "kernels", "k")
     Path(store._path(ref)).unlink()
     assert store.has(packs.send(ours, store, "kernels", "k"))
+
+
+def test_a_pack_is_nowhere_but_in_the_store(tmp_path: Path) -> None:
+    ours, theirs = Cache(tmp_path / "ours"), Cache(tmp_path / "theirs")
+    store = Store((tmp_path / "store").as_uri())
+    ours.make("kernels", "k", lambda folder: some(folder / "in") and None)
+    packs.bring(theirs, store, "kernels", "k", packs.send(ours, store, "kernels", "k"))
+    assert not [path for cache in ("ours", "theirs") for path in (tmp_path / cache).rglob(".pack*")]
