@@ -102,13 +102,15 @@ def drawn(points: Sequence[Point], *, count: str, width: int) -> str:
 
 def _table(points: Sequence[Point], count: str) -> Table:
     table = Table(box=SIMPLE, pad_edge=False, show_edge=False)
-    heads = ["when", "kernel", "setup", "variant", "path", "outcome", "stalls", "TLBI", "calls"]
+    # What is the same in all rows is left out: a terminal is narrow.
+    told = [name for name in ("variant", "path") if len({getattr(p, name) for p in points}) > 1]
+    heads = ["when", "kernel", "setup", *told, "outcome", "stalls", "TLBI", "calls"]
     for head in [*heads, *([one_line(count)] if count else [])]:
         number = head in ("stalls", "TLBI", "calls") or head == count
         table.add_column(head, justify="right" if number else "left", no_wrap=True)
     for p in points[-_MOST:]:
         kernel = p.ref or (p.version if p.kernel in p.version else f"{p.version} {p.kernel}")
-        cells = [p.started[:16].replace("T", " "), kernel, p.setup, p.variant, p.path]
+        cells = [p.started[:16].replace("T", " "), kernel, p.setup, *(str(getattr(p, name)) for name in told)]
         numbers = [p.stalls, p.tlbi, p.notifier_calls, *([p.counted or 0] if count else [])]
         table.add_row(
             *(Text(one_line(cell)[:40]) for cell in cells),

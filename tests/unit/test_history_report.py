@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 from harness.model import Outcome
 from harness.past import Point
@@ -40,6 +41,8 @@ def test_without_a_terminal_there_are_lines_only() -> None:
     assert "letters  - SKIP, ? INVALID, L LOOP, P PASS, T STALE" in told
     assert ["2026-01-02", "03:00", "next-20260102", "cortex-a76"] in [row.split()[:4] for row in told.splitlines()]
     assert "┤" not in told
+    assert "anon-reuse" not in told  # the only path
+    assert "memfd-clean" in text([*POINTS, replace(POINTS[0], path="memfd-clean")])
     assert "\x1b" not in told
 
 
