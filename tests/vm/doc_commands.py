@@ -16,7 +16,7 @@ class How:
 
 
 RUN: dict[str, How] = {
-    "make catalogue DRIFT=1": How(0, long=False),
+    "make catalogue DRIFT=1": How(0),
     "make history PATH_NAME=anon-reuse": How(0, long=False),
     "make trace EXPORT=results/latest": How(0, long=False),
     "./faultloop catalogue --drift": How(0),
