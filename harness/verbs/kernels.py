@@ -80,6 +80,23 @@ def coverage(
     common.tell_result(found, status, report.show, report.dump, as_json=as_json)
 
 
+@verbs.command("selftests")
+def selftests(
+    names: Annotated[list[str], typer.Argument(help="Names or globs of selftests.yaml.")] = [],  # noqa: B006
+    kernel: KernelName = "",
+    patch: Annotated[list[str], typer.Option(help="Patch to build the kernel with.")] = [],  # noqa: B006
+    setup: Setups = "cortex-a57",
+    accel: Accel = "tcg",
+    as_json: Json = False,
+) -> None:
+    """Linux's own mm selftests, bound to the device. Status 0: no audit complains; 1: one does; 3: undecided."""
+    from harness.jobs.selftests import selftests as job
+    from harness.report import selftests as report
+
+    request = common.request_of(kernel, setup, "", accel, False, patches=patch)
+    common.tell_result(*job(request, common.workshop(), names), report.show, report.dump, as_json=as_json)
+
+
 @verbs.command("stress")
 def stress(
     kernel: KernelName = "",
