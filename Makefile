@@ -2,7 +2,7 @@
 # Every target sets up what it needs; `faultloop` itself gives the exit statuses of README.md, make only 0 or 2.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test test-patch run sweep coverage stress bisect compare reply report bundle reproduce history nightly catalogue shell trace scheduler worker doctor workloads check test test-unit test-emulator test-vm test-browser test-long bench format differential mutants fuzz compare-runs
+.PHONY: help setup setup-test test-patch run sweep coverage stress selftests bisect compare reply report bundle reproduce history nightly catalogue shell trace scheduler worker doctor workloads check test test-unit test-emulator test-vm test-browser test-long bench format differential mutants fuzz compare-runs
 
 FAULTLOOP := ./faultloop
 
@@ -40,6 +40,7 @@ help:
 	@echo 'make stress     [KERNEL=...] [SEED=...] [OPERATIONS=400]            random operations; what fails is shrunk'
 	@echo 'make bisect     TREE=... GOOD=rev BAD=rev [WORKLOADS=...] [FIND=fix]    which commit broke it, or mended it?'
 	@echo '                REPEAT=10: for what fails at times; BOOT_FAIL=bad; PATCHES="a b": fix-ups for each step; REPLAY=log'
+	@echo 'make selftests  [KERNEL=...] [NAMES=...] [PATCH=file]               Linux'\''s own mm tests, bound to the device'
 	@echo 'make compare    PATCHES="a b c" [BASE=...]                          several patches for the same thing, in one table'
 	@echo 'make reply      [RUN=results/...]                                  a run as text for the mailing list'
 	@echo 'make report     [RUN=results/...]                                  the reports of a run made anew: HTML, text, KTAP, JUnit'
@@ -101,6 +102,10 @@ bisect:
 	@$(FAULTLOOP) bisect $(call option,TREE,--tree) $(call option,GOOD,--good) $(call option,BAD,--bad) $(call option,FIND,--find) \
 		$(call option,REPEAT,--repeat) $(call option,BOOT_FAIL,--boot-fail) $(call option,REPLAY,--replay) \
 		$(call option,STEPS,--max-steps) $(call option,MINUTES,--max-minutes) $(foreach p,$(PATCHES),--patch $(call quote,$(p))) $(common)
+
+selftests:
+	@$(FAULTLOOP) selftests $(call option,KERNEL,--kernel) $(call option,PATCH,--patch) $(call option,SETUP,--setup) \
+		$(call option,ACCEL,--accel) $(if $(JSON),--json) -- $(foreach n,$(NAMES),$(call quote,$(n)))
 
 compare:
 	@$(if $(PATCHES),,echo 'make compare: name patches: make compare PATCHES="a b"' >&2; exit 2;) \
