@@ -24,14 +24,16 @@
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "sva_testdev.h"
 
 #define DEVICE		"/dev/sva_testdev"
-#define PRIME_MS	20
-#define MOST_PAGES	4096		/* of a pass */
+#define POLL_MS		20
+#define PRIME_MS	250		/* between passes: the guest has one CPU, which the program needs as well */
+#define MOST_PAGES	512		/* of a pass */
 #define BATCH		512
 #define MAX_STALLS	50
 #define PAGE_PRESENT	(1ULL << 63)
@@ -270,24 +272,35 @@ static void take(const char *data, ssize_t length)
 	}
 }
 
+static uint64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000ULL + now.tv_nsec / 1000000;
+}
+
 static void run_on(int output)
 {
 	struct pollfd poller = { .fd = output, .events = POLLIN };
 	char data[4096];
 	bool open = true;
+	uint64_t primed = 0;
 
 	while (open || !ended) {
 		ssize_t length = 0;
 
-		if (poll(&poller, open, PRIME_MS) > 0) {
+		if (poll(&poller, open, POLL_MS) > 0) {
 			length = read(output, data, sizeof(data));
 			if (length > 0)
 				take(data, length);
 			open = length > 0;
 		}
 		look_after(false, "");
-		if (!ended && bound)
+		if (!ended && bound && now_ms() - primed >= PRIME_MS) {
 			prime_all();
+			primed = now_ms();
+		}
 		/* What the program started may hold the pipe open for ever. */
 		if (ended && length <= 0)
 			break;
@@ -317,12 +330,27 @@ static void note(const char *what, const char *name)
 	close(log);
 }
 
+/* A terminal, so that the program's C library passes on each line as it comes: raw, as nobody types. */
+static void open_terminal(int *ends)
+{
+	struct termios mode;
+
+	ends[0] = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (ends[0] < 0 || grantpt(ends[0]) || unlockpt(ends[0]))
+		die("a terminal");
+	ends[1] = open(ptsname(ends[0]), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (ends[1] < 0 || tcgetattr(ends[1], &mode))
+		die("a terminal");
+	cfmakeraw(&mode);
+	if (tcsetattr(ends[1], TCSANOW, &mode))
+		die("a terminal");
+}
+
 static void start(char **argv, int *output)
 {
 	int ends[2], stop;
 
-	if (pipe2(ends, O_CLOEXEC))
-		die("pipe");
+	open_terminal(ends);
 	child = fork();
 	if (child < 0)
 		die("fork");
