@@ -100,6 +100,11 @@ PAGES: Mapping[str, Page] = {
         (("faultloop coverage --kernel newest", "which functions that upgrade an entry were run, and which not"),),
         ("docs/coverage.md",),
     ),
+    "selftests": Page(
+        KERNEL,
+        (("faultloop selftests --kernel newest mremap", "Linux's own test, with its memory bound to the device"),),
+        ("docs/selftests.md",),
+    ),
     "stress": Page(
         KERNEL,
         (("faultloop stress --kernel 6.1 --seed 7", "the operations of an earlier run again"),),
