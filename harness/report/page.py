@@ -151,6 +151,8 @@ class Page:
     links: Mapping[str, str]
     """Message-ID -> where the list keeps it."""
     versions: tuple[tuple[str, str], ...]
+    command: str
+    """Repeats the run, in its folder."""
     setups: tuple[str, ...]
     variants: tuple[str, ...]
     tally: tuple[tuple[str, int], ...]
@@ -180,6 +182,7 @@ def build(run: RunFile, evidence: Evidence) -> Page:
         facts=tuple(_facts(run)),
         links=_links(run),
         versions=tuple(_versions(run)),
+        command=shlex.join(["./faultloop", *(word.removeprefix("{here}/") for word in run.command)]),
         setups=setups,
         variants=variants,
         tally=tuple((state, sum(p.state == state for p in paths)) for state in states),

@@ -281,6 +281,8 @@ def test_hostile_words_are_only_shown(tmp_path: Path, show: Open, shots: Path) -
     )
     text = page.locator("body").inner_text()
     assert sample.HOSTILE[0] in text and "{{ 7*191 }}" in text and "1337" not in text
+    whole = "./faultloop test-patch series.patch --base 'it'\"'\"'s $(rm -rf /) 6.1' --fresh"
+    assert page.locator(".command").last.inner_text() == whole, "quoted for a shell"
     for evil in ("\x1b", "\x07", "\N{RIGHT-TO-LEFT OVERRIDE}"):
         assert evil not in text and evil not in file.read_text()
     # Each can be linked to all the same.
