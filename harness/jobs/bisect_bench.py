@@ -88,6 +88,8 @@ class Bench:
         return self._listings[kernel.digest]
 
     def _listed(self, kernel: Kernel) -> git_tree.Listing:
+        if self._repository.has_tree(kernel.digest):  # it came out of this repository
+            return git_tree.of_commit(self._read, kernel.digest)
         return git_tree.of_folder(kernel.tree, kernel.digest, self._shop.cache, self._kind)
 
     def _read(self, argv: Sequence[str], feed: bytes) -> bytes:

@@ -109,6 +109,10 @@ class Bisector:
         full, subject, author, date, parents = shown.decode("utf-8", "replace").rstrip("\n").split("\0")
         return Commit(full, one_line(subject), one_line(author), one_line(date), tuple(parents.split()))
 
+    def has_tree(self, name: str) -> bool:
+        """Whether ``name`` is the id of a tree that the repository has."""
+        return git.run(self.folder, ["cat-file", "-e", f"{name}^{{tree}}"], self._env()).returncode == 0
+
     def is_ancestor(self, one: str, other: str) -> bool:
         """Whether ``one`` is ``other`` or comes before it."""
         done = git.run(self.folder, ["merge-base", "--is-ancestor", one, other], self._env())

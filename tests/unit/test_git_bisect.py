@@ -108,6 +108,16 @@ def test_a_good_end_on_a_branch_of_its_own(history: History, tmp_path: Path) -> 
         assert git.mark(history.shas[2], Mark.BAD).mended_beside == history.shas[2]
 
 
+def test_it_borrows_all_that_the_tree_has(history: History, tmp_path: Path) -> None:
+    with Bisector(history.tree, tmp_path / "git", Find.BREAK) as git:
+        assert git.has_tree(call(history.tree, "rev-parse", "HEAD^{tree}"))
+        assert not git.has_tree("0" * 40) and not git.has_tree("ab" * 32) and not git.has_tree("--help")
+        assert git.commit(history.shas[3]).subject == "c3"
+        assert git.commit(history.shas[3]).parents == (history.shas[2],)
+        assert git.is_ancestor(history.shas[1], history.shas[2])
+        assert not git.is_ancestor(history.shas[2], history.shas[1])
+
+
 def test_told_again_it_asks_for_the_same(history: History, tmp_path: Path) -> None:
     with Bisector(history.tree, tmp_path / "git", Find.BREAK) as git:
         asked = git.start(history.shas[0], history.shas[7])
