@@ -114,13 +114,10 @@ class Judge:
         return self._made[commit.sha]
 
     def _twin(self, made: Made) -> Step | None:
-        """A commit that was judged with the same image, by enough runs."""
-        for step in self.state.steps:
-            if step.image == made.image and step.runs:
-                said = rules.decide(_outcomes(step.runs), self.state.watched)
-                if said.mark is Mark.BAD or (said.mark is Mark.GOOD and len(step.runs) >= self.repeat):
-                    return step
-        return None
+        """A commit that was judged with the same image."""
+        same = (step for step in self.state.steps if step.image == made.image and step.runs)
+        watched = self.state.watched
+        return next((s for s in same if rules.decide(_outcomes(s.runs), watched).mark is not Mark.SKIP), None)
 
     def _run(self, commit: Commit, made: Made, keys: Sequence[Key], step: Step) -> Step:
         """Run after run, each kept as it ends; between the ends the first that does wrong is enough."""

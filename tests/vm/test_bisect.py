@@ -108,9 +108,9 @@ def test_the_command_of_git_bisect_run(few: Tree, tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_killed_half_way(tree: Tree, tmp_path: Path) -> None:
-    """The commit that broke it, past one that does not build; by SIGKILL, at any moment after some steps."""
+    """The commit that broke it, past one that does not build and one that does not boot; by SIGKILL."""
     first = subprocess.Popen(
-        [str(ROOT / "faultloop"), *map(str, words(tree, "root", "harmless-11", "--fresh"))],
+        [str(ROOT / "faultloop"), *map(str, words(tree, "root", "builds-2", "--fresh"))],
         env={**os.environ, "FAULTLOOP_RESULTS": str(tmp_path)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -125,12 +125,16 @@ def test_killed_half_way(tree: Tree, tmp_path: Path) -> None:
     first.wait()
     before = known(tmp_path)
     assert len(before) >= 4
-    found = faultloop(*words(tree, "root", "harmless-11"), results=tmp_path)
+    found = faultloop(*words(tree, "root", "builds-2"), results=tmp_path)
     assert found.status == 0 and f"going on: {len(before)} commits are judged already" in found.stderr
     assert found.run["first"]["sha"] == tree.commits["break"]
     assert [step["sha"] for step in found.run["steps"]][: len(before)] == before
+    skipped = {name: mark for name, mark in marks(tree, found.run).items() if mark == "skip"}
+    assert set(skipped) == {"no-build-1", "panic"}
+    said = " ".join(step["reason"] for step in found.run["steps"] if step["mark"] == "skip")
+    assert "#error planted one" in said and "does not boot on cortex-a57: Kernel panic" in said
     log = Path(found.run["results"]) / "bisect.log"
-    again = bisect(tree, tmp_path / "replayed", "root", "harmless-11", "--replay", log)
+    again = bisect(tree, tmp_path / "replayed", "root", "builds-2", "--replay", log)
     assert again["first"]["sha"] == tree.commits["break"]
     assert all(step["reason"].startswith("as ") for step in again["steps"] if not step["end"])
 
@@ -143,10 +147,10 @@ def known(results: Path) -> list[str]:
 
 
 @pytest.mark.long
-def test_what_mended_it_past_commits_that_do_not_build_or_boot(tree: Tree, tmp_path: Path) -> None:
-    found = bisect(tree, tmp_path, "harmless-14", "break", "--find", "fix")
+def test_what_mended_it_past_a_commit_that_does_not_build(tree: Tree, tmp_path: Path) -> None:
+    found = bisect(tree, tmp_path, "flaky", "break", "--find", "fix")
     assert found["first"]["sha"] == tree.commits["mend"]
-    assert found["confidence"]["of"] == 1
+    assert marks(tree, found)["no-build-2"] == "skip" and found["confidence"]["of"] == 1
 
 
 @pytest.mark.long
