@@ -31,9 +31,16 @@ static void prove(struct subject *s)
 	ktap_point(pte_writable(&s->upgraded.pte) && !(s->upgraded.pte.desc & DESC_AF),
 		   PRECONDITION, "the page is old then (descriptor %#llx)",
 		   (unsigned long long)s->upgraded.pte.desc);
-	if (never_cached)
+	if (never_cached && !s->read.stalls && s->after.pte.desc & DESC_AF) {
+		/* HTTU: the SMMU sets the flag, and needs no fault. */
+		ktap_point(dma_done(&s->read), PRECONDITION,
+			   "the SMMU itself set the access flag (descriptor %#llx)",
+			   (unsigned long long)s->after.pte.desc);
+		ktap_fact("upgraded_by", "smmu");
+	} else if (never_cached) {
 		ktap_point(s->read.stalls, PRECONDITION, "the device's read faulted (%u stalls)",
 			   s->read.stalls);
+	}
 	ktap_point(dma_done(&s->read), PROGRESS, "device read %s after %u stalls (bound %u)",
 		   dma_end(&s->read), s->read.stalls, dma_max_stalls);
 	ktap_point(dma_done(&s->write), PROGRESS, "device write %s after %u stalls (bound %u)",
