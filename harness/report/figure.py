@@ -29,7 +29,7 @@ _REST = ("other", "other", frozenset(Kind) - {Kind.STALL} - frozenset[Kind]().un
 
 LANES = tuple(label for label, _, _ in _LANES)
 
-_MOST_FIRST, _MOST_LAST = 12, 2
+_MOST_FIRST, _MOST_LAST = 10, 2
 """Events in the list below a drawing."""
 _NICE = (1, 1.2, 1.6, 2, 2.4, 3, 4, 5, 6, 8, 10)
 
@@ -56,7 +56,6 @@ class Panel:
     height: int
     stalls: int
     line: str
-    area: str
     end: int
     """Where the window closes."""
     marks: tuple[Mark, ...]
@@ -108,7 +107,7 @@ def _panel(name: str, timeline: PathTimeline, scale: _Scale) -> Panel:
     line = [f"M{scale.x(min(0, scale.low))} {stairs}"]
     for number, x in enumerate(stalls, 1):
         line.append(f"H{x}V{stairs - round(step * number)}")
-    line.append(f"H{end}")
+    line.append(f"H{end}V{stairs}")
     marks = _marks(events, scale, stairs + 6)
     return Panel(
         variant=name,
@@ -117,7 +116,6 @@ def _panel(name: str, timeline: PathTimeline, scale: _Scale) -> Panel:
         height=stairs + 6 + _LANE * len(marks),
         stalls=len(stalls),
         line="".join(line),
-        area="".join([*line, f"V{stairs}Z"]),
         end=end,
         marks=tuple(marks),
         listing=_listing(events),

@@ -248,12 +248,14 @@ def _cell(result: Result) -> Cell:
 def _detail(row: Row, evidence: Evidence) -> Detail:
     results = row.results()
     sides = []
+    known: list[str] = []
     for variant, result in results.items():
         log, console = evidence.excerpt(variant, row.setup, row.path, result.splats)
         ktap = evidence.ktaps.get((variant, row.setup, row.path), "") if variant not in CONTROLS else ""
-        points = "\n".join(line for line in ktap.splitlines() if line.startswith(("ok ", "not ok ")))
+        points = _points(ktap, known)
+        known = known or points
         said = console if variant not in CONTROLS or result.outcome.bad else ""
-        sides.append(Side(CONTROLS.get(variant, variant), _cell(result), result, points, log, said))
+        sides.append(Side(CONTROLS.get(variant, variant), _cell(result), result, "\n".join(points), log, said))
     timelines = [
         (variant, timeline)
         for variant in ("base", "patched")
@@ -267,6 +269,13 @@ def _detail(row: Row, evidence: Evidence) -> Detail:
         figure=draw(timelines),
         numbers=tuple(_numbers(list(results.values()))),
     )
+
+
+def _points(ktap: str, known: Sequence[str]) -> list[str]:
+    """What a workload proved; of that what is ``known`` of the base already is only counted."""
+    points = [line for line in ktap.splitlines() if line.startswith(("ok ", "not ok "))]
+    same = sum(point in known for point in points)
+    return [*([f"{same} points as on the base"] if same else []), *(p for p in points if p not in known)]
 
 
 def _entries(row: Row, evidence: Evidence) -> Iterable[Entry]:
