@@ -141,6 +141,11 @@ def test_a_loop_is_a_staircase_and_its_mending_a_step(report: Path, show: Open) 
     heights = [[int(y) for y in re.findall(r"V(\d+)", d)][:-1] for d in stairs]
     assert all(ys == sorted(ys, reverse=True) for ys in heights)
     assert base.locator(".notifier, .tlbi").count() == 0 and patched.locator(".notifier, .tlbi").count() == 2
+    lanes, labels = (
+        figure.locator(".labels use").first.bounding_box(),
+        figure.locator(".labels").first.bounding_box(),
+    )
+    assert lanes and labels and 0 < labels["x"] + labels["width"] - (lanes["x"] + lanes["width"]) < 10, "set right"
     spoken = page.get_by_role("img", name=re.compile("^base: 50 stalls, 50 resumes, .* no notifier calls"))
     assert spoken.first.is_visible()
     entry = page.locator("#path-anon-reuse tr", has_text="before").first.inner_text()
