@@ -11,11 +11,17 @@ _ALONE = ("tests/vm/", "tests/lifecycle/")
 """These use both cores by themselves, or look at what the host is left with."""
 
 
+_BROWSER = "tests/browser/"
+"""One Chromium for all of them, and no other test in between."""
+
+
 class _GuestsTogether(LoadScopeScheduling):
     """Tests of one scope go to one worker, the largest scope first."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "guests" if nodeid.startswith(_ALONE) else nodeid
+        if nodeid.startswith(_ALONE):
+            return "guests"
+        return _BROWSER if nodeid.startswith(_BROWSER) else nodeid
 
 
 @pytest.hookimpl

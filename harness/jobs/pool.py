@@ -155,9 +155,20 @@ def _child(task: Task, theirs: Connection, parent: int) -> None:
 
 
 def unwind_on_signals() -> None:
-    """SIGTERM and SIGINT raise KeyboardInterrupt in this process, once."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)
+    """SIGTERM and SIGINT raise KeyboardInterrupt in this process, once.
+
+    Once: Ctrl-C reaches the whole process group, and SIGTERM follows from the parent. The handler stays: Python
+    complains of a signal that comes while it is taken away.
+    """
+    unwinding: list[int] = []
+
+    def interrupt(number: int, _frame: object) -> None:
+        if not unwinding:
+            unwinding.append(number)
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGINT, interrupt)
 
 
 def end_with(parent: int) -> None:
@@ -168,10 +179,3 @@ def end_with(parent: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != parent:
         raise KeyboardInterrupt
-
-
-def _interrupt(_signum: int, _frame: object) -> None:
-    """Unwind once: Ctrl-C reaches the whole process group, and SIGTERM follows from the parent."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt

@@ -37,7 +37,7 @@ PATHS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # playwright has a loop of its own, which QMP of other tests would meet
 def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium")
     assert chromium, "Debian package chromium is missing: tools/setup.sh --test installs it"
