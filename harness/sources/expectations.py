@@ -65,6 +65,8 @@ class Expectations:
     """Series of kernels.yaml -> paths that LOOP on it."""
     skips: Mapping[str, frozenset[str]]
     """Series of kernels.yaml -> paths that are skipped on it."""
+    damaged: Mapping[str, frozenset[str]]
+    """Series of kernels.yaml -> paths that are CORRUPT on it."""
 
 
 def load(path: Path, paths: Sequence[str]) -> Expectations:
@@ -90,7 +92,7 @@ def load(path: Path, paths: Sequence[str]) -> Expectations:
         lists["uncounted"] = uncounted | names.expand(row.uncounted, row.file)
         found.append(Expectation(**{**row.model_dump(), **lists}))
     sets = {name: names.expand([name], "") for name in data.sets}
-    return Expectations(tuple(found), sets, loops, skips)
+    return Expectations(tuple(found), sets, loops, skips, damaged)
 
 
 class _Sets:

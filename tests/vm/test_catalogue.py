@@ -112,9 +112,10 @@ def test_a_kernel_with_the_notification(kernel: str, tmp_path: Path) -> None:
     assert {key for key, outcome in base.items() if outcome == "LOOP"} == _pairs(
         "with-linux-dirty-bits", "by-populate"
     )
+    assert {path for (path, _), outcome in base.items() if outcome == "CORRUPT"} == CATALOGUE.damaged[kernel]
     skipped = {key for key, outcome in base.items() if outcome == "SKIP"}
     assert skipped == {key for key in base if _skipped(kernel, *key)}
-    assert set(base.values()) == {"PASS", "LOOP", "SKIP"}
+    assert set(base.values()) == {"PASS", "LOOP", "SKIP", "CORRUPT"}
 
 
 def _skipped(kernel: str, path: str, setup: str) -> bool:
