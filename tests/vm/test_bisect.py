@@ -85,6 +85,7 @@ def test_what_broke_it_and_what_mended_it(few: Tree, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*/git"))
 
 
+@pytest.mark.long
 def test_ends_between_which_there_is_nothing(few: Tree, tmp_path: Path) -> None:
     called = faultloop(*words(few, "break", "harmless-1"), results=tmp_path)
     assert (called.status, called.run["end"]) == (2, "already there"), called.stderr
@@ -94,6 +95,7 @@ def test_ends_between_which_there_is_nothing(few: Tree, tmp_path: Path) -> None:
     assert called.status == 2 and "comes before" in called.stderr and "FIND=fix" in called.stderr
 
 
+@pytest.mark.long
 def test_the_command_of_git_bisect_run(few: Tree, tmp_path: Path) -> None:
     def step(name: str, *more: str) -> Called:
         words = ["bisect-step", "--tree", few.path, "--rev", few.commits[name], *PATHS, *more]

@@ -25,6 +25,7 @@ def spec(shop: Workshop, built: BuiltKernel) -> GuestSpec:
     return GuestSpec.of(shop.emulator, built, shop.guest_image, setup)
 
 
+@pytest.mark.long
 def test_it_stops_at_the_loop_and_not_where_all_is_well(
     shop: Workshop, base_kernel: BuiltKernel, tmp_path: Path
 ) -> None:

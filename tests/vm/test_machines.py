@@ -40,6 +40,7 @@ def here(setups: str, results: Path) -> dict[tuple[str, str], tuple[Any, ...]]:
     return matrix(faultloop(*WORDS, setups, results=results))
 
 
+@pytest.mark.long
 def test_the_matrix_is_that_of_one_machine(tmp_path: Path) -> None:
     """Over TLS; each worker gets emulator, kernel and guest image out of the store, and builds nothing."""
     with machines(tmp_path, "one", "two", tls=certificates.make(tmp_path)) as pool:
