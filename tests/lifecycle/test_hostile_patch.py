@@ -20,8 +20,8 @@ from harness.build.cache import MANIFEST
 from harness.build.limits import Limits
 from harness.build.sandbox import Sandbox
 from harness.errors import BuildError, FaultloopError, PatchError
+from tests.build.test_kernel_build import _FORK, Shop, _diff
 from tests.unit import fake_kernel
-from tests.unit.test_kernel_build import _FORK, Shop, _diff
 
 FAST = Limits(seconds=30, processes=100)
 

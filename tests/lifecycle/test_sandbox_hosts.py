@@ -23,9 +23,9 @@ from harness.build.unconfined import translate
 from harness.errors import InfrastructureError, UserError
 from harness.jobs import doctor
 from harness.report import document
+from tests.build.test_kernel_build import _FORK, Shop, _diff
 from tests.lifecycle.test_sandbox_limits import BOMB
 from tests.unit import runs
-from tests.unit.test_kernel_build import _FORK, Shop, _diff
 
 CLONE_NEWUSER = 0x10000000
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,8 +15,8 @@ from harness.build.variant_tree import Touched
 from harness.errors import BuildError
 from harness.model import BuiltKernel, Kernel, Series
 from harness.sources.archive import tree_sha256
+from tests.build.test_kernel_build import _DRIVER, Shop, _diff
 from tests.unit.fake_kernel import FILES
-from tests.unit.test_kernel_build import _DRIVER, Shop, _diff
 
 _FORK, _MEMORY = FILES["kernel/fork.c"], FILES["mm/memory.c"]
 
