@@ -170,7 +170,7 @@ fuzz: setup
 
 # Guests on one of two workers, all else on the other (tests/conftest.py)
 test: setup-test
-	@"$$(tools/setup.sh)" -P -m pytest -q -n 2 --dist loadscope -m 'not long' tests/unit tests/build tests/lifecycle tests/browser tests/emulator tests/vm
+	@"$$(tools/setup.sh)" -P -m pytest -q -n 2 --dist loadscope -m 'not long' tests/unit tests/tools tests/lifecycle tests/browser tests/emulator tests/vm
 
 # No guest, so two at a time: half a minute
 test-emulator: setup
@@ -185,7 +185,7 @@ test-unit test-vm test-browser: setup
 # Both run, whatever the first says; pytest's summary is the last line.
 test-long: setup-test
 	@"$$(tools/setup.sh)" -m tests.emulator.mutants; mutants=$$?; \
-	"$$(tools/setup.sh)" -P -m pytest -q tests/unit tests/build tests/lifecycle tests/browser tests/emulator tests/vm && exit $$mutants
+	"$$(tools/setup.sh)" -P -m pytest -q tests/unit tests/tools tests/lifecycle tests/browser tests/emulator tests/vm && exit $$mutants
 
 bench: setup
 	@PYTHONPATH=. "$$(tools/setup.sh)" -P -m bench.one_guest

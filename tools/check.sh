@@ -21,6 +21,6 @@ step 'format (ruff)' "$python" -m ruff format --check --quiet .
 step 'lint (ruff)' "$python" -m ruff check --quiet .
 step 'types (mypy)' "$python" -P -m mypy
 step 'shell scripts' sh -n tools/setup.sh tools/check.sh faultloop
-# What builds (tests/build) or starts a process for each test (tests/lifecycle) is left to `make test`.
+# What runs compilers, git or a terminal (tests/tools) and whole lives of processes (tests/lifecycle) is left to `make test`.
 "$python" -P -m pytest -q -n 2 --dist worksteal tests/unit || failed=1
 exit $failed

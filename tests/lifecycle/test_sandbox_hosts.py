@@ -25,6 +25,7 @@ from harness.jobs import doctor
 from harness.report import document
 from tests.build.test_kernel_build import _FORK, Shop, _diff
 from tests.lifecycle.test_sandbox_limits import BOMB
+from tests.tools.test_kernel_build import _FORK, Shop, _diff
 from tests.unit import runs
 
 CLONE_NEWUSER = 0x10000000

@@ -11,7 +11,7 @@ import pytest
 from harness.build.cache import Cache
 from harness.errors import PatchError
 from harness.sources import git, git_tree
-from tests.unit.test_git_bisect import call
+from tests.tools.test_git_bisect import call
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ from harness.progress import Progress
 from harness.sources import archive
 from harness.sources.debian import DebianPackage, DebianRoot
 from harness.sources.patch_input import Given
+from tests.tools.test_patch_input import git
 from tests.unit import fake_kernel
-from tests.unit.test_patch_input import git
 
 LINES = [f"line {n}\n" for n in range(40)]
 

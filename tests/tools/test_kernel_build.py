@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Building variants of a fake kernel: what is rebuilt, what is shared, and how it fails."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.build import kernel as kernel_module
+from harness.build import toolchain
+from harness.build.cache import Cache
+from harness.build.kernel import build
+from harness.build.sandbox import Sandbox
+from harness.errors import BuildError, InfrastructureError, KernelConfigError, PatchError
+from harness.layout import Layout
+from harness.model import BuiltKernel, Kernel, Patch, Series
+from harness.sources.archive import tree_sha256
+from tests.unit import fake_kernel
+
+
+class Shop:
+    """A fake kernel, a project folder and a cache."""
+
+    def __init__(self, root: Path) -> None:
+        self.cache = Cache(root / "cache")
+        self.tree = fake_kernel.write(root / "linux")
+        self.layout = Layout(root / "project")
+        self.layout.kconfigs.mkdir(parents=True)
+        (self.layout.kconfigs / "base.config").write_text("CONFIG_A=y\n# CONFIG_B is not set\n")
+        self.layout.driver.mkdir(parents=True)
+        (self.layout.driver / "Makefile").write_text("obj-m := sva.o\n")
+        (self.layout.driver / "sva.c").write_text("#include <linux/mm.h>\nint sva(void) { return MM; }\n")
+        self.lines: list[str] = []
+
+    def build(self, *diffs: str, sandbox: Sandbox | None = None) -> BuiltKernel:
+        self.lines.clear()
+        patches = tuple(Patch(subject="change", diff=diff, source="x.patch") for diff in diffs)
+        found = Kernel("fake", "6.1.7", "a fake", tree_sha256(self.tree), self.tree)
+        return build(
+            found,
+            Series(patches),
+            cache=self.cache,
+            sandbox=sandbox or Sandbox(),
+            jobs=2,
+            on_output=self.lines.append,
+            fragments=["base"],
+            layout=self.layout,
+        )
+
+    def compiled(self) -> list[str]:
+        """Objects that the last call compiled."""
+        return sorted(line.split()[-1] for line in self.lines if line.startswith("  CC "))
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    made = Shop(tmp_path)
+    before = tree_sha256(made.tree)
+    yield made
+    assert tree_sha256(made.tree) == before, "the base's source was written"
+
+
+def _diff(name: str, new: str | None) -> str:
+    """A diff of one file of the fake tree; None removes it, a name that is not there adds it."""
+    old = fake_kernel.FILES.get(name)
+    a, b = f"a/{name}" if old is not None else "/dev/null", f"b/{name}" if new is not None else "/dev/null"
+    head = f"diff --git a/{name} b/{name}\n"
+    head += "new file mode 100644\n" if old is None else ""
+    head += "deleted file mode 100644\n" if new is None else ""
+    return head + "".join(difflib.unified_diff((old or "").splitlines(True), (new or "").splitlines(True), a, b))
+
+
+_FORK = fake_kernel.FILES["kernel/fork.c"]
+_MEMORY = fake_kernel.FILES["mm/memory.c"]
+_DRIVER = ["/build/driver/sva.o"]
+_ALL = ["kernel/fork.o", "mm/hugetlb.o", "mm/ksm.o", "mm/memory.o"]
+
+
+def test_base(shop: Shop) -> None:
+    built = shop.build()
+    assert shop.compiled() == [*_DRIVER, *_ALL]
+    assert built.objects == 4
+    assert built.release == "6.1.7"
+    assert built.config.read_text() == "CONFIG_A=y\n# CONFIG_B is not set\n"
+    assert [path.name for path in built.modules] == ["sva.ko"]
+    assert built.image.stat().st_size > 0
+    assert "CC      mm/memory.o" in built.log.read_text()
+
+
+def test_from_the_cache(shop: Shop) -> None:
+    first = shop.build()
+    assert shop.build() == first
+    assert shop.lines == []
+
+
+def test_patch_rebuilds_what_it_touches(shop: Shop) -> None:
+    base = shop.build()
+    patched = shop.build(_diff("kernel/fork.c", _FORK.replace("2", "3")))
+    assert shop.compiled() == [*_DRIVER, "kernel/fork.o"]
+    assert patched.objects == 1
+    assert patched.key != base.key and patched.image_sha256 != base.image_sha256
+    assert shop.build(_diff("kernel/fork.c", _FORK.replace("2", "3"))) == patched
+    assert shop.lines == []
+
+
+def test_patched_header_rebuilds_what_includes_it(shop: Shop) -> None:
+    shop.build()
+    shop.build(_diff("include/linux/mm.h", "#define MM 7\n"))
+    assert shop.compiled() == [*_DRIVER, "mm/hugetlb.o", "mm/memory.o"]
+
+
+def test_added_header_that_hides_another(shop: Shop) -> None:
+    shop.build()
+    shop.build(_diff("include/linux/shadowed.h", "#define SHADOW 9\n"))
+    assert shop.compiled() == [*_DRIVER, "mm/ksm.o"]
+
+
+def test_added_and_removed_files(shop: Shop) -> None:
+    shop.build()
+    moved = _diff("kernel/fork.c", None) + _diff("kernel/clone.c", "int clone_it(void)\n{\n\treturn 2;\n}\n")
+    patched = shop.build(moved)
+    assert shop.compiled() == [*_DRIVER, "kernel/clone.o"]
+    symbols = (patched.image.parent / "System.map").read_text()
+    assert "clone_it" in symbols and "fork_it" not in symbols
+
+
+def test_incremental_and_clean_build_agree(shop: Shop, tmp_path: Path) -> None:
+    diffs = [_diff("include/linux/mm.h", "#define MM 7\n"), _diff("kernel/fork.c", _FORK.replace("2", "3"))]
+    patched = shop.build(*diffs)
+    other = Shop(tmp_path / "other")
+    for diff in diffs:
+        subprocess.run(["git", "apply", "-"], input=diff.encode(), cwd=other.tree, check=True)
+    assert other.build().image_sha256 == patched.image_sha256
+
+
+def test_variants_share_nothing(shop: Shop) -> None:
+    base = shop.build()
+    three = _diff("kernel/fork.c", _FORK.replace("2", "3"))
+    four = _diff("kernel/fork.c", _FORK.replace("2", "4"))
+    images = {shop.build(diff).image_sha256 for diff in (three, four)}
+    assert len(images | {base.image_sha256}) == 3
+    for entry in shop.cache.entries("kernels"):
+        assert shop.cache.verify("kernels", entry.name) == []
+
+
+def test_same_files_from_other_patches_are_the_same_variant(shop: Shop) -> None:
+    three = _FORK.replace("2", "3")
+    direct = shop.build(_diff("kernel/fork.c", three))
+    steps = _diff("kernel/fork.c", _FORK.replace("2", "5"))
+    back = "diff --git a/kernel/fork.c b/kernel/fork.c\n--- a/kernel/fork.c\n+++ b/kernel/fork.c\n"
+    back += "@@ -1,4 +1,4 @@\n int fork_it(void)\n {\n-\treturn 5;\n+\treturn 3;\n }\n"
+    assert shop.build(steps, back).key == direct.key
+    assert shop.lines == []
+
+
+def test_series_that_changes_nothing_is_the_base(shop: Shop) -> None:
+    there = _diff("kernel/fork.c", _FORK.replace("2", "5"))
+    back = "--- a/kernel/fork.c\n+++ b/kernel/fork.c\n@@ -1,4 +1,4 @@\n"
+    back += " int fork_it(void)\n {\n-\treturn 5;\n+\treturn 2;\n }\n"
+    assert shop.build(there, back).key == shop.build().key
+
+
+def test_variant_entry_is_small_and_enough_for_the_driver(shop: Shop) -> None:
+    patched = shop.build(_diff("include/linux/mm.h", "#define MM 7\n"))
+    left = [path.name for path in (patched.image.parent / "out").rglob("*")]
+    assert "Module.symvers" in left and ".config" in left
+    assert not [name for name in left if name.endswith(".o") or name in ("vmlinux", "Image")]
+    (shop.layout.driver / "sva.c").write_text(
+        '#include <linux/mm.h>\n_Static_assert(MM == 7, "patched header");\nint sva(void) { return 2; }\n'
+    )
+    again = shop.build(_diff("include/linux/mm.h", "#define MM 7\n"))
+    assert shop.compiled() == _DRIVER
+    assert again.image == patched.image and again.key != patched.key
+
+
+def test_driver_products_are_no_sources(shop: Shop) -> None:
+    first = shop.build()
+    (shop.layout.driver / "sva.o").write_text("left by hand")
+    (shop.layout.driver / ".sva.o.cmd").write_text("left by hand")
+    assert shop.build().key == first.key
+
+
+def test_no_driver(shop: Shop) -> None:
+    (shop.layout.driver / "Makefile").unlink()
+    with pytest.raises(InfrastructureError, match="driver's sources are not there"):
+        shop.build()
+
+
+def test_driver_that_does_not_build_on_the_base_is_our_fault(shop: Shop) -> None:
+    (shop.layout.driver / "sva.c").write_text("#error not on this one\n")
+    with pytest.raises(InfrastructureError, match="guest driver") as caught:
+        shop.build()
+    assert "#error not on this one" in caught.value.detail
+
+
+def test_driver_that_a_patch_breaks_is_the_patch_s(shop: Shop) -> None:
+    with pytest.raises(BuildError, match="guest driver") as caught:
+        shop.build(_diff("include/linux/mm.h", "#define MM 7 +\n"), _use_no_mm())
+    assert "sva.c" in caught.value.detail
+
+
+def _use_no_mm() -> str:
+    text = ""
+    for name in ("mm/memory.c", "mm/hugetlb.c"):
+        text += _diff(name, fake_kernel.FILES[name].replace("return MM", "return 1"))
+    return text
+
+
+def test_build_error_has_the_compilers_lines_and_leaves_nothing(shop: Shop) -> None:
+    shop.build()
+    with pytest.raises(BuildError, match=r"Linux 6\.1\.7") as caught:
+        shop.build(_diff("mm/memory.c", _MEMORY.replace("MM", "nope")))
+    assert "mm/memory.c:4:16: error: 'nope' undeclared" in caught.value.detail
+    assert len(caught.value.detail.splitlines()) < 20
+    assert len(shop.cache.entries("kernels")) == 1
+    assert not list(shop.cache.root.glob("kernels/.tmp-*"))
+
+
+def test_interrupted_build_leaves_nothing(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(line: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(
+        shop, "lines", type("Stop", (), {"append": staticmethod(stop), "clear": lambda self: None})()
+    )
+    with pytest.raises(KeyboardInterrupt):
+        shop.build()
+    assert not list(shop.cache.root.glob("kernels/*"))
+
+
+def test_patch_that_does_not_apply(shop: Shop) -> None:
+    with pytest.raises(PatchError):
+        shop.build(_diff("mm/memory.c", _MEMORY.replace("MM", "2")).replace("int memory", "int other"))
+    assert not shop.cache.root.exists() or not shop.cache.entries("kernels")
+
+
+def test_lost_option(shop: Shop) -> None:
+    (shop.layout.kconfigs / "base.config").write_text("CONFIG_A=y\nCONFIG_GONE=y\n")
+    with pytest.raises(KernelConfigError, match="CONFIG_GONE") as caught:
+        shop.build()
+    assert caught.value.detail == "base.config:2: CONFIG_GONE: asked y, got absent"
+    assert not list(shop.cache.root.glob("kernels/*"))
+
+
+def test_patch_that_takes_an_option_away(shop: Shop) -> None:
+    shop.build()
+    with pytest.raises(KernelConfigError, match="CONFIG_A"):
+        shop.build(_diff("arch/arm64/Kconfig", "config B\n"))
+
+
+@pytest.mark.parametrize("change", ["option", "toolchain", "recipe"])
+def test_key_holds_all_that_decides(shop: Shop, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    first = shop.build()
+    if change == "option":
+        (shop.layout.kconfigs / "base.config").write_text("CONFIG_A=y\nCONFIG_B=y\n")
+    elif change == "toolchain":
+        monkeypatch.setattr(toolchain, "kernel_versions", lambda: {"gcc": "another"})
+    else:
+        monkeypatch.setattr(kernel_module, "_RECIPE", 99)
+    assert shop.build().image != first.image
+    assert [line for line in shop.lines if "mm/memory.o" in line]
+
+
+def test_comment_in_a_fragment_rebuilds_nothing(shop: Shop) -> None:
+    first = shop.build()
+    path = shop.layout.kconfigs / "base.config"
+    path.write_text(f"# why\n{path.read_text()}")
+    assert shop.build() == first
+
+
+def test_facts_of_the_build(shop: Shop) -> None:
+    built = shop.build()
+    facts = json.loads((built.image.parent / "build.json").read_text())
+    assert facts["toolchain"].keys() >= {"aarch64-linux-gnu-gcc", "aarch64-linux-gnu-ld"}
+
+
+def test_full_disk_during_a_build(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    makefile = shop.tree / "Makefile"
+    text = makefile.read_text()
+    makefile.write_text(
+        text.replace("Image: $(O)", 'Image:\n\t@echo "as: No space left on device"; exit 1\nold: $(O)')
+    )
+    try:
+        with pytest.raises(InfrastructureError, match="no space left"):
+            shop.build()
+    finally:
+        makefile.write_text(text)
