@@ -20,11 +20,7 @@ from harness.build.cache import MANIFEST
 from harness.build.limits import Limits
 from harness.build.sandbox import Sandbox
 from harness.errors import BuildError, FaultloopError, PatchError
-<<<<<<< HEAD
-from tests.build.test_kernel_build import _FORK, Shop, _diff
-=======
 from tests.tools.test_kernel_build import _FORK, Shop, _diff
->>>>>>> 1c7464c (tests: what runs compilers, git or a terminal is a room of its own)
 from tests.unit import fake_kernel
 
 FAST = Limits(seconds=30, processes=100)

@@ -23,7 +23,6 @@ from harness.build.unconfined import translate
 from harness.errors import InfrastructureError, UserError
 from harness.jobs import doctor
 from harness.report import document
-from tests.build.test_kernel_build import _FORK, Shop, _diff
 from tests.lifecycle.test_sandbox_limits import BOMB
 from tests.tools.test_kernel_build import _FORK, Shop, _diff
 from tests.unit import runs

@@ -15,11 +15,7 @@ from harness.build.variant_tree import Touched
 from harness.errors import BuildError
 from harness.model import BuiltKernel, Kernel, Series
 from harness.sources.archive import tree_sha256
-<<<<<<<< HEAD:tests/build/test_step_build.py
-from tests.build.test_kernel_build import _DRIVER, Shop, _diff
-========
 from tests.tools.test_kernel_build import _DRIVER, Shop, _diff
->>>>>>>> 1c7464c (tests: what runs compilers, git or a terminal is a room of its own):tests/tools/test_step_build.py
 from tests.unit.fake_kernel import FILES
 
 _FORK, _MEMORY = FILES["kernel/fork.c"], FILES["mm/memory.c"]
