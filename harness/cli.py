@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import typer
 from typer.exceptions import TyperException
 
-from harness.errors import ExitStatus, FaultloopError
+from harness.errors import ExitStatus, FaultloopError, interrupt_once
 from harness.verbs import bisect, bundles, host, inside, kernels, manual, nightly, patches, pool, reports
 
 app = typer.Typer(
@@ -73,18 +73,13 @@ def _call(caught: list[int]) -> int:
 @contextlib.contextmanager
 def _signals(caught: list[int]) -> Iterator[None]:
     """SIGTERM, SIGHUP and SIGINT unwind every context manager, as Ctrl-C does; a second one changes nothing."""
-
-    def on_signal(number: int, _frame: object) -> None:
-        if not caught:
-            caught.append(number)
-            raise KeyboardInterrupt
-
-    old = {s: signal.signal(s, on_signal) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    handler = interrupt_once(caught)
+    old = {s: signal.signal(s, handler) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
+        for number, former in old.items():
+            signal.signal(number, former)
 
 
 def _tell(error: FaultloopError) -> None:

@@ -35,6 +35,7 @@ Patches = Annotated[
         help="Patch file, folder of patches, mbox, saved thread, Message-ID or link, git:RANGE; in order."
     ),
 ]
+Patch = Annotated[list[str], typer.Option(help="Patch to build the kernel with.")]
 Version = Annotated[int | None, typer.Option(min=1, help="Version to take of a thread that holds several.")]
 Tree = Annotated[str, typer.Option(help="Kernel's git tree, for git:RANGE and to find a base in.")]
 Pool = Annotated[str, typer.Option("--pool", help="Scheduler of other machines, tls://host:port (docs/pool.md).")]

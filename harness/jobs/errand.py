@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import traceback
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from harness.build import kernel, packs
 from harness.build.cache import Cache
 from harness.build.sandbox import of_user
 from harness.build.store import VARIABLE, Store
-from harness.errors import ExitStatus, FaultloopError, InfrastructureError
+from harness.errors import ExitStatus, FaultloopError, InfrastructureError, defect
 from harness.jobs import guests, orders, pool
 from harness.jobs.orders import BuildOrder, GuestOrder, Reply
 from harness.model import BuiltKernel, Emulator, GuestImage, Kernel, Series, Workload
@@ -55,7 +54,7 @@ def _do(text: str) -> Reply:
     except FaultloopError as error:
         return Reply(error)
     except Exception as error:  # noqa: BLE001 - a defect of ours must reach the client as an error, not a silence
-        return Reply(InfrastructureError(f"defect in the harness: {error!r}", detail=traceback.format_exc()))
+        return Reply(defect(error))
 
 
 def _guest(order: GuestOrder, cache: Cache, store: Store) -> Reply:

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from harness.bisected import Find
-from harness.build.kernel import fragments
 from harness.errors import DriverError, FaultloopError, PatchedDriverError, UserError
 from harness.expected import Applied, Expectation
 from harness.jobs import catalogue
 from harness.jobs.bisect_bench import Bench
+from harness.jobs.sweep import built_once
 from harness.jobs.workshop import Workshop
 from harness.layout import project
 from harness.model import BuiltKernel, Kernel, Series, Setup
@@ -45,17 +45,8 @@ class NightTree:
 
     def cells(self, setups: Sequence[Setup]) -> list[Cell]:
         """A cell for each setup, with its kernel or what kept it from being built."""
-        made: dict[tuple[str, ...], BuiltKernel | FaultloopError] = {}
         cells = []
-        for setup in setups:
-            kind = fragments(setup)
-            if kind not in made:
-                try:
-                    made[kind] = self.built(setup)
-                except FaultloopError as error:
-                    made[kind] = error
-                    self._shop.progress.say(f"{self._tip.ref} for {setup.name}: {error.message}")
-            found = made[kind]
+        for setup, found in built_once(setups, self.built, self._tip.ref, self._shop):
             if isinstance(found, FaultloopError):
                 stage = stage_of(found)
                 theirs = stage is Stage.BUILD

@@ -14,14 +14,13 @@ import multiprocessing
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from harness.errors import ExitStatus, FaultloopError, InfrastructureError
+from harness.errors import ExitStatus, FaultloopError, InfrastructureError, defect, interrupt_once
 
 if TYPE_CHECKING:
     from harness.build.cache import Cache
@@ -145,8 +144,7 @@ def _child(task: Task, theirs: Connection, parent: int) -> None:
     except KeyboardInterrupt:
         os._exit(ExitStatus.INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - a defect of ours must reach the parent as an error, not a silence
-        detail = traceback.format_exc()
-        theirs.send(InfrastructureError(f"defect in the harness: {error!r}", detail=detail))
+        theirs.send(defect(error))
     else:
         theirs.send(None)
     theirs.close()
@@ -157,18 +155,11 @@ def _child(task: Task, theirs: Connection, parent: int) -> None:
 def unwind_on_signals() -> None:
     """SIGTERM and SIGINT raise KeyboardInterrupt in this process, once.
 
-    Once: Ctrl-C reaches the whole process group, and SIGTERM follows from the parent. The handler stays: Python
-    complains of a signal that comes while it is taken away.
+    Once: Ctrl-C reaches the whole process group, and SIGTERM follows from the parent.
     """
-    unwinding: list[int] = []
-
-    def interrupt(number: int, _frame: object) -> None:
-        if not unwinding:
-            unwinding.append(number)
-            raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
-    signal.signal(signal.SIGINT, interrupt)
+    handler = interrupt_once([])
+    signal.signal(signal.SIGTERM, handler)
+    signal.signal(signal.SIGINT, handler)
 
 
 def end_with(parent: int) -> None:

@@ -8,7 +8,7 @@ is kept as its guest ends: a sweep that was interrupted goes on where it was.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,19 +85,26 @@ def _mended(cells: Sequence[Cell], workloads: Sequence[Workload]) -> dict[str, M
     return found
 
 
-def _built(kernel: Kernel, setups: Sequence[Setup], shop: Workshop) -> list[Cell]:
-    """A cell for each setup, with the kernel that it runs; one build for all setups of a configuration."""
+def built_once(
+    setups: Sequence[Setup], build: Callable[[Setup], BuiltKernel], name: str, shop: Workshop
+) -> Iterator[tuple[Setup, BuiltKernel | FaultloopError]]:
+    """Each setup with its kernel, or why there is none (which is said, too); one build for each configuration."""
     made: dict[tuple[str, ...], BuiltKernel | FaultloopError] = {}
-    cells = []
     for setup in setups:
         kind = fragments(setup)
         if kind not in made:
             try:
-                made[kind] = shop.variant(kernel, setup=setup)
+                made[kind] = build(setup)
             except FaultloopError as error:
                 made[kind] = error
-                shop.progress.say(f"{kernel.version} for {setup.name}: {error.message}")
-        result = made[kind]
+                shop.progress.say(f"{name} for {setup.name}: {error.message}")
+        yield setup, made[kind]
+
+
+def _built(kernel: Kernel, setups: Sequence[Setup], shop: Workshop) -> list[Cell]:
+    """A cell for each setup, with the kernel that it runs; one build for all setups of a configuration."""
+    cells = []
+    for setup, result in built_once(setups, lambda setup: shop.variant(kernel, setup=setup), kernel.version, shop):
         if isinstance(result, FaultloopError):
             cells.append(_failed(Cell(kernel, setup), result, build=True))
         else:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
-from io import StringIO
 from typing import Any, TextIO
 
 from rich.box import SIMPLE
@@ -34,9 +33,7 @@ def show(done: Bisection, stream: TextIO) -> None:
 
 def plain(done: Bisection) -> str:
     """The same as text."""
-    stream = StringIO()
-    _print(done, text.console_for(stream, _WIDTH))
-    return stream.getvalue()
+    return text.captured(show, done)
 
 
 def _print(done: Bisection, console: Console) -> None:

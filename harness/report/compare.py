@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from io import StringIO
 from typing import TextIO
 
 from rich.box import SIMPLE
@@ -13,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.model import Change, Comparison, Outcome, PathResult, Run
-from harness.report.text import STYLE, add_path, console_for
+from harness.report.text import STYLE, add_path, captured, console_for
 from harness.shown import one_line
 
 _WIDTH = 200
@@ -27,9 +26,7 @@ def show(runs: Sequence[Run], stream: TextIO) -> None:
 
 def plain(runs: Sequence[Run]) -> str:
     """The same as text."""
-    stream = StringIO()
-    show(runs, stream)
-    return stream.getvalue()
+    return captured(show, runs)
 
 
 def changed_lines(run: Run) -> tuple[int, int]:

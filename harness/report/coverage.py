@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from io import StringIO
 from typing import TextIO
 
 from rich.box import SIMPLE
@@ -16,7 +15,7 @@ from rich.text import Text
 
 from harness import __version__
 from harness.coverage import Coverage, Row, State
-from harness.report.text import console_for
+from harness.report.text import captured, console_for
 from harness.shown import printable
 
 SCHEMA = "faultloop/coverage/1"
@@ -32,9 +31,7 @@ def show(coverage: Coverage, stream: TextIO) -> None:
 
 def plain(coverage: Coverage) -> str:
     """The same as text."""
-    stream = StringIO()
-    _print(coverage, console_for(stream, _WIDTH))
-    return stream.getvalue()
+    return captured(show, coverage)
 
 
 def summary(coverage: Coverage) -> str:

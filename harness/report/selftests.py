@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 from typing import TextIO
 
+from harness.report.text import captured
 from harness.selftested import Ran, Selftests
 from harness.shown import one_line
 
@@ -32,9 +32,7 @@ def show(found: Selftests, stream: TextIO) -> None:
 
 def plain(found: Selftests) -> str:
     """As :func:`show`."""
-    text = io.StringIO()
-    show(found, text)
-    return text.getvalue()
+    return captured(show, found)
 
 
 def dump(found: Selftests, status: int) -> str:

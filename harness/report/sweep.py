@@ -7,7 +7,6 @@ import json
 import string
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from io import StringIO
 from typing import Any, TextIO
 
 from rich.box import SIMPLE
@@ -18,7 +17,7 @@ from rich.text import Text
 from harness import __version__
 from harness.model import Kernel, Outcome, PathResult
 from harness.oracle.explain import Explanation, explain
-from harness.report.text import STYLE, console_for
+from harness.report.text import STYLE, captured, console_for
 from harness.shown import one_line
 from harness.swept import Cell, Sweep
 
@@ -34,9 +33,7 @@ def show(sweep: Sweep, stream: TextIO) -> None:
 
 def plain(sweep: Sweep) -> str:
     """The same as text."""
-    stream = StringIO()
-    _print(sweep, console_for(stream, _WIDTH))
-    return stream.getvalue()
+    return captured(show, sweep)
 
 
 def _print(sweep: Sweep, console: Console) -> None:

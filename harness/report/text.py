@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import TextIO, TypeVar
@@ -17,6 +17,7 @@ from harness.model import Change, Comparison, Outcome, PathResult, Run, Verdict
 from harness.shown import few, one_line
 
 _Result = TypeVar("_Result", PathResult, Comparison)
+_Found = TypeVar("_Found")
 
 STYLE = {
     Outcome.PASS: "green",
@@ -48,8 +49,13 @@ def show(run: Run, stream: TextIO, *, folder: Path | None = None) -> None:
 
 def plain(run: Run) -> str:
     """The same as text, 100 columns."""
+    return captured(show, run)
+
+
+def captured(show: Callable[[_Found, TextIO], None], found: _Found) -> str:
+    """What a report's ``show`` prints of ``found`` where there is no terminal."""
     stream = StringIO()
-    _print(run, console_for(stream, _WIDTH), None)
+    show(found, stream)
     return stream.getvalue()
 
 

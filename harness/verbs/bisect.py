@@ -90,9 +90,7 @@ def bisect_step(
 
     Status 0: good; 1: bad; 125: it cannot be judged; 255: trouble, which stops git bisect run.
     """
-    import traceback
-
-    from harness.errors import FaultloopError, InfrastructureError
+    from harness.errors import FaultloopError, defect
     from harness.jobs import bisect_step as job
 
     request = job.StepRequest(
@@ -113,7 +111,7 @@ def bisect_step(
     except FaultloopError:
         raise
     except Exception as error:
-        raise InfrastructureError(f"defect in the harness: {error!r}", detail=traceback.format_exc()) from error
+        raise defect(error) from error
     sys.stdout.write(f"{done.mark.upper()} {done.sha[:12]}: {one_line(done.reason)}\n")
     if done.detail:
         sys.stdout.write(printable(done.detail.rstrip()) + "\n")

@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.errors import ExitStatus, UserError
-from harness.options import Accel, KernelName, Setups
+from harness.options import Accel, KernelName, Patch, Setups
 from harness.verbs import common
 
-verbs = typer.Typer()
+if TYPE_CHECKING:
+    from harness.jobs.debug import Subject
 
-Patch = Annotated[list[str], typer.Option(help="Patch to build the kernel with.")]
+verbs = typer.Typer()
 
 
 @verbs.command("shell")
@@ -89,6 +90,20 @@ Command = Annotated[
 ]
 
 
+def _subject(workload: str, command: str, kernel: str, patch: list[str], setup: str, accel: str) -> Subject:
+    from harness.jobs import debug as job
+
+    return job.subject(
+        common.workshop(),
+        workload=workload,
+        command=command,
+        kernel=kernel,
+        patches=tuple(patch),
+        setup=setup,
+        accel=common.accel_of(accel),
+    )
+
+
 @verbs.command("debug")
 def debug(
     workload: Annotated[str, typer.Argument(help="The path: one name of `faultloop workloads`.")] = "",
@@ -102,15 +117,7 @@ def debug(
     """Stop a guest at the first LOOP or STALE of a path, with gdb or drgn on its kernel, built with symbols."""
     from harness.jobs import debug as job
 
-    found = job.subject(
-        common.workshop(),
-        workload=workload,
-        command="",
-        kernel=kernel,
-        patches=tuple(patch),
-        setup=setup,
-        accel=common.accel_of(accel),
-    )
+    found = _subject(workload, "", kernel, patch, setup, accel)
     raise typer.Exit(job.debug(found, with_drgn=drgn, commands=command))
 
 
@@ -132,15 +139,7 @@ def vmcore(
         raise UserError("name a path, or a command with --run, and not both")
     if as_json and command:
         raise UserError("--command prints what the debugger says: it cannot be had with --json")
-    found = job.subject(
-        common.workshop(),
-        workload=workload,
-        command=run,
-        kernel=kernel,
-        patches=tuple(patch),
-        setup=setup,
-        accel=common.accel_of(accel),
-    )
+    found = _subject(workload, run, kernel, patch, setup, accel)
     dumped = job.dump(found, common.results())
     if as_json:
         sys.stdout.write(job.dump_json(dumped))

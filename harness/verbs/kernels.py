@@ -4,15 +4,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from harness.options import Accel, Fresh, Json, KernelName, Pool, Setups, Workloads
+from harness.options import Accel, Fresh, Json, KernelName, Patch, Pool, Setups, Workloads
 from harness.verbs import common, complete
-
-if TYPE_CHECKING:
-    pass
 
 verbs = typer.Typer()
 
@@ -62,7 +59,7 @@ def sweep(
 @verbs.command("coverage")
 def coverage(
     kernel: KernelName = "",
-    patch: Annotated[list[str], typer.Option(help="Patch to build the kernel with.")] = [],  # noqa: B006
+    patch: Patch = [],  # noqa: B006
     setup: Setups = "",
     workloads: Workloads = "",
     accel: Accel = "tcg",
@@ -84,7 +81,7 @@ def coverage(
 def selftests(
     names: Annotated[list[str], typer.Argument(help="Names or globs of selftests.yaml.")] = [],  # noqa: B006
     kernel: KernelName = "",
-    patch: Annotated[list[str], typer.Option(help="Patch to build the kernel with.")] = [],  # noqa: B006
+    patch: Patch = [],  # noqa: B006
     setup: Setups = "cortex-a57",
     accel: Accel = "tcg",
     as_json: Json = False,
