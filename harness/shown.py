@@ -14,6 +14,8 @@ from collections.abc import Sequence
 
 def printable(text: str) -> str:
     """Text of several lines: no control character but newline and tab."""
+    if text.replace("\n", "").replace("\t", "").isprintable():  # nearly all of a megabyte of log
+        return text
     return "".join(c if c in "\n\t" or c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 

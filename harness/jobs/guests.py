@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
@@ -44,8 +45,10 @@ from harness.oracle import sva
 from harness.oracle.timeline import MOST_EVENTS
 from harness.recorded import RawGuest, WorkloadRun
 from harness.vm import command
-from harness.vm.machine import Guest, GuestSpec
-from harness.vm.spec import JOURNAL
+from harness.vm.spec import JOURNAL, GuestSpec
+
+if TYPE_CHECKING:
+    from harness.vm.machine import Guest
 
 RECORD_ROOM = "records"
 RECORD_RECIPE = "4"
@@ -216,6 +219,8 @@ def _one_boot(
     job: GuestJob, emulator: Emulator, image: GuestImage, paths: tuple[str, ...], logs: Path
 ) -> RawGuest:
     """Boot, run what is left to run, power off. The kernel's faults end up in the record, ours are raised."""
+    from harness.vm.machine import Guest  # SSH and QMP: not loaded where all records are known
+
     runs: list[WorkloadRun] = []
     started = time.monotonic()
     boot_seconds, message, end = 0.0, "", ""

@@ -21,8 +21,6 @@ from harness.past import KeptGuest, KeptRun, Point, Stage
 from harness.report import kcidb
 from harness.shown import one_line
 from harness.sources import datafile
-from harness.store import history
-from harness.store.database import Store
 from harness.swept import Cell, Sweep
 
 VARIABLE = "FAULTLOOP_HISTORY"
@@ -44,6 +42,9 @@ def remember(run: Run, folder: Path) -> None:
 
 def remember_kept(kept: KeptRun) -> None:
     """The same for what is put together already."""
+    from harness.store import history  # SQLAlchemy: a fifth of a second, for a message about a misspelt name
+    from harness.store.database import Store
+
     with told():
         history.add(Store(where(Path(kept.folder).parent)), kept)
 
@@ -61,6 +62,9 @@ def write_kcidb(kept: KeptRun, folder: Path, tree: kcidb.Tree | None = None) -> 
 
 def course(results: Path, path: str, *, named: str = "", setup: str = "", count: str = "") -> list[Point]:
     """The course of a path; UserError when there is none."""
+    from harness.store import history
+    from harness.store.database import Store
+
     file = where(results)
     if not file.is_file():
         raise UserError(f"{file}: no history yet; every run makes it, or {VARIABLE} names another file")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness import timeline
 from harness.errors import FaultloopError
@@ -15,7 +15,9 @@ from harness.oracle import ktap
 from harness.oracle import timeline as oracle
 from harness.oracle.timeline import RawPath
 from harness.timeline import Timeline
-from harness.vm.machine import Guest
+
+if TYPE_CHECKING:
+    from harness.vm.machine import Guest
 
 
 class Recorder:

@@ -8,7 +8,9 @@ the SHA-256 of the signed index. No root rights are needed, and the host's apt s
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import json
 import os
 import re
 import shutil
@@ -19,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness import whole
 from harness.build.cache import Cache, file_sha256
 from harness.errors import InfrastructureError, UserError
 
@@ -109,7 +112,8 @@ class DebianRoot:
         self._cache = cache
         self._notice = notice or (lambda line: None)
         self._fresh_seconds = fresh_seconds
-        self._indexes: dict[tuple[str, str], list[str]] = {}
+        self._indexes: dict[tuple[str, str], list[Path]] = {}
+        self._texts: dict[Path, str] = {}
 
     def resolve(self, package: str, suites: Sequence[str], arch: str | None = None) -> DebianPackage:
         """The highest version of a package over ``suites``; ``arch`` is the host's when None.
@@ -164,10 +168,30 @@ class DebianRoot:
         if (suite, arch) not in self._indexes:
             root = self._root(suite, arch)
             lists = sorted((root / "state" / "lists").glob("*_Sources*" if arch == "source" else "*_Packages*"))
-            self._indexes[suite, arch] = [
-                self._apt(root, [_HELPER, "cat-file", str(path)], f"cannot read {path.name}") for path in lists
-            ]
-        return [stanza for text in self._indexes[suite, arch] for stanza in parse_stanzas(text, package)]
+            self._indexes[suite, arch] = lists
+        return [
+            stanza for index in self._indexes[suite, arch] for stanza in self._found(index, package, suite, arch)
+        ]
+
+    def _found(self, index: Path, package: str, suite: str, arch: str) -> list[dict[str, str]]:
+        """Stanzas of one index file, which holds 60 MB: what was once looked up in it is kept beside it."""
+        told = index.stat()
+        state = [told.st_ino, told.st_ctime_ns, told.st_size]
+        root = self._root_folder(suite, arch)
+        kept = root / "stanzas" / f"{package}-{index.name}.json"
+        try:
+            memo = json.loads(kept.read_text(encoding="utf-8"))
+            if memo["index"] == state:
+                return list(memo["stanzas"])
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        if index not in self._texts:
+            self._texts[index] = self._apt(root, [_HELPER, "cat-file", str(index)], f"cannot read {index.name}")
+        stanzas = parse_stanzas(self._texts[index], package)
+        with contextlib.suppress(OSError):  # a full disk is told by whoever must write
+            kept.parent.mkdir(exist_ok=True)
+            whole.write(kept, json.dumps({"index": state, "stanzas": stanzas}))
+        return stanzas
 
     def _file(self, suite: str, path: str, sha256: str, size: int) -> Path:
         name = Path(path).name

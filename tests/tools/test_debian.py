@@ -259,6 +259,20 @@ def test_fresh_index_is_not_read_again(archive: Archive, cache: Cache) -> None:
     assert _later(cache, fresh_seconds=3600).resolve("tool", ["bookworm"]).version == "2"
 
 
+@needs_gpg
+def test_what_was_looked_up_is_kept_while_the_index_stands(archive: Archive, cache: Cache) -> None:
+    archive.publish("bookworm", "amd64", ("tool", "1", b"one"))
+    assert _later(cache, fresh_seconds=3600).resolve("tool", ["bookworm"]).version == "1"
+    (kept,) = (cache.root / "apt" / "bookworm-amd64" / "stanzas").iterdir()
+    kept.write_text(kept.read_text().replace('"Version": "1"', '"Version": "7"'))
+    assert _later(cache, fresh_seconds=3600).resolve("tool", ["bookworm"]).version == "7"
+    (index,) = (cache.root / "apt" / "bookworm-amd64" / "state" / "lists").glob("*_Packages*")
+    index.touch()
+    assert _later(cache, fresh_seconds=3600).resolve("tool", ["bookworm"]).version == "1"
+    kept.write_text(kept.read_text()[:-20])
+    assert _later(cache, fresh_seconds=3600).resolve("tool", ["bookworm"]).version == "1"
+
+
 def test_no_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FAULTLOOP_DEBIAN_MIRROR", raising=False)
     monkeypatch.setattr(
