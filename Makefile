@@ -168,9 +168,10 @@ mutants: setup
 fuzz: setup
 	@"$$(tools/setup.sh)" -m tests.emulator.fuzz $(call option,SEED,--seed) $(call option,SECONDS,--seconds)
 
-# Guests on one of two workers, all else on the other (tests/conftest.py)
+# Guests on one of two workers, all else on the other (tests/conftest.py); in this order, as guests take longest
 test: setup-test
-	@"$$(tools/setup.sh)" -P -m pytest -q -n 2 --dist loadscope -m 'not long' tests/unit tests/tools tests/lifecycle tests/browser tests/emulator tests/vm
+	@"$$(tools/setup.sh)" -P -m pytest -q -n 2 --dist loadscope --no-loadscope-reorder -m 'not long' \
+		tests/vm tests/lifecycle tests/browser tests/emulator tests/tools tests/unit
 
 # No guest, so two at a time: half a minute
 test-emulator: setup
