@@ -103,6 +103,7 @@ class Process:
                     stdin=subprocess.DEVNULL,
                     stdout=stderr,
                     stderr=stderr,
+                    env={**os.environ, "TMPDIR": str(self._stderr.parent)},
                     pass_fds=self._pass_fds,
                     start_new_session=True,
                 )
@@ -118,6 +119,9 @@ class Process:
                 self._kill()
             self._bell.notify_all()
         status = child.wait()
+        # The overlay of snapshot=on has a name for the moment between QEMU's mkstemp() and its unlink().
+        for left in self._stderr.parent.glob("vl.*"):
+            left.unlink(missing_ok=True)
         with self._bell:
             os.close(self._pidfd)
             self._pidfd = -1

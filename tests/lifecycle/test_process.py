@@ -143,6 +143,18 @@ def test_exit_status_and_last_words(tmp_path: Path) -> None:
     process.close()
 
 
+def test_it_leaves_no_overlay_that_it_had_no_time_to_unlink(tmp_path: Path) -> None:
+    process = start(tmp_path, ["sh", "-c", 'touch "$TMPDIR/vl.A1b2C3" "$TMPDIR/console.log"; exec sleep 60'])
+    overlay = tmp_path / "vl.A1b2C3"
+    deadline = time.monotonic() + 10
+    while not (tmp_path / "console.log").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert overlay.exists()
+    process.close()
+    assert not overlay.exists() and (tmp_path / "console.log").exists()
+
+
 def test_it_has_a_session_of_its_own_and_no_terminal_signal_reaches_it(tmp_path: Path) -> None:
     process = start(tmp_path, ["sleep", "60"])
     assert os.getsid(process.pid) == process.pid
