@@ -55,7 +55,7 @@ help:
 	@echo 'make workloads                                                     which paths there are'
 	@echo 'make doctor                                                        what is missing on this host'
 	@echo 'make test       all tests that fit into an hour on a new machine; make test-long: the rest'
-	@echo 'make bench      what the harness costs, against the bare commands'
+	@echo 'make bench      [NAMES=...] [ROUNDS=5] [COLD=n] [SUITE=n]           what the harness costs, against the bare commands'
 	@echo 'make check      format, lint, types, unit tests: under a minute'
 
 setup:
@@ -188,6 +188,7 @@ test-long: setup-test
 	@"$$(tools/setup.sh)" -m tests.emulator.mutants; mutants=$$?; \
 	"$$(tools/setup.sh)" -P -m pytest -q tests/unit tests/tools tests/lifecycle tests/browser tests/emulator tests/vm && exit $$mutants
 
+# NAMES=, ROUNDS=, COLD=, SUITE=, WORKERS=: docs/performance.md
 bench: setup
-	@PYTHONPATH=. "$$(tools/setup.sh)" -P -m bench.one_guest
-	@PYTHONPATH=. "$$(tools/setup.sh)" -P -m bench.two_workers
+	@PYTHONPATH=. "$$(tools/setup.sh)" -P -m bench $(call option,ROUNDS,--rounds) $(call option,COLD,--cold) \
+		$(call option,SUITE,--suite) $(call option,WORKERS,--workers) $(call option,KERNEL,--kernel) -- $(foreach n,$(NAMES),$(call quote,$(n)))

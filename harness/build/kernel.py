@@ -52,7 +52,7 @@ _BASE_GIB = 3.0
 _LONGEST_RELEASE = 64
 """Characters of ``uname -r`` (__NEW_UTS_LEN of Linux)."""
 _VARIANT_GIB = 1.0
-_ENV = {
+ENVIRONMENT = {
     "ARCH": "arm64",
     "CROSS_COMPILE": toolchain.CROSS,
     "KBUILD_BUILD_TIMESTAMP": "Thu Jan  1 00:00:00 UTC 1970",
@@ -372,7 +372,7 @@ def _make(
     head = f"Linux {plan.kernel.version} ({plan.kernel.name}): cannot {what} kernel"
     argv = ["make", "-C", SOURCE, f"O={_OUT}", f"-j{plan.jobs}", "--output-sync=target", *targets]
     try:
-        plan.sandbox.run(argv, binds=binds, env={**_ENV, **env}, cwd=_OUT, on_output=on_line, log=log)
+        plan.sandbox.run(argv, binds=binds, env={**ENVIRONMENT, **env}, cwd=_OUT, on_output=on_line, log=log)
     except LimitExceeded as error:
         error.message = f"{head}: {error.message}"
         raise
