@@ -113,7 +113,6 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--cold", type=_count, default=0, help="rounds of what builds a kernel, or most of one")
     parser.add_argument("--suite", type=_count, default=0, help="rounds of the test suite")
     parser.add_argument("--workers", type=_count, default=0, help="rounds of a pool of two workers")
-    parser.add_argument("--workers", type=_count, default=0, help="rounds of a pool of two workers")
     parser.add_argument("--kernel", default="6.1", help="by its name in kernels.yaml")
     return parser.parse_args(argv)
 

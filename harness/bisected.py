@@ -8,26 +8,11 @@ from enum import StrEnum
 from pathlib import Path
 
 from harness.model import Judgement, Outcome
+from harness.sought import Find as Find
+from harness.sought import Mark as Mark
 
 Key = tuple[str, str]
 """Path and setup."""
-
-
-class Find(StrEnum):
-    """What is looked for."""
-
-    BREAK = "break"
-    """The commit from which on it goes wrong: GOOD is the older end."""
-    FIX = "fix"
-    """The commit that mended it: BAD is the older end."""
-
-
-class Mark(StrEnum):
-    """What a commit is for the bisection."""
-
-    GOOD = "good"
-    BAD = "bad"
-    SKIP = "skip"
 
 
 class End(StrEnum):

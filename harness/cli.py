@@ -22,6 +22,7 @@ app = typer.Typer(
     cls=manual.Manual,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     help="Does an arm64 kernel leave a device in an endless page-fault loop, and does a patch mend it?\n\n"
     "Builds a kernel with and without a patch, boots both in an emulated machine whose SMMUv3 shares page tables "
     "with the CPU, drives every path by which an entry is upgraded under a device that faults, and compares.",

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from harness.bisected import Find, Mark
 from harness.options import Accel, Fresh, Json, Setups, Workloads
 from harness.shown import one_line, printable
+from harness.sought import Find, Mark
 from harness.verbs import common
 
 verbs = typer.Typer()

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 Rows = Sequence[tuple[str, str]]
+_WHOLE = 1000
+"""Characters of a verb's line: all of its first sentence."""
 
 PATCH = "Judge a patch"
 KERNEL = "Look at a kernel"
@@ -253,58 +256,64 @@ SEE = ("README.md", "docs/README.md", "docs/verdicts.md", "docs/troubleshooting.
 
 
 def enter(verbs: typer.Typer) -> None:
-    """Give each verb its group and its page."""
+    """Give each verb its page."""
     for info in verbs.registered_commands:
-        page = PAGES.get(info.name or "")
-        info.rich_help_panel = page.panel if page else OTHERS
         info.cls = Verb
 
 
 class Verb(TyperCommand):
     """A verb whose help ends with examples."""
 
-    def format_help(self, ctx: typer.Context, formatter: object) -> None:  # type: ignore[override]
-        super().format_help(ctx, formatter)  # type: ignore[arg-type]
+    def format_help(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
+        super().format_help(ctx, formatter)
         page = PAGES.get(self.name or "")
         if page is not None:
-            _print([("Examples", page.examples), ("See also", [(", ".join(page.see), "")] if page.see else [])])
+            _write(formatter, "Examples", page.examples)
+            _write(formatter, "See also", [(", ".join(page.see), "")] if page.see else [])
 
 
 class Manual(TyperGroup):
-    """The command, whose help is a manual page; verbs stand in the order of their groups."""
+    """The command, whose help is a manual page; verbs stand in their groups."""
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
-        names = super().list_commands(ctx)
-        panels = {name: PANELS.index(PAGES[name].panel if name in PAGES else OTHERS) for name in names}
-        return sorted(names, key=panels.__getitem__)
+        return sorted(super().list_commands(ctx), key=lambda name: PANELS.index(_panel(name)))
 
-    def format_help(self, ctx: typer.Context, formatter: object) -> None:  # type: ignore[override]
-        super().format_help(ctx, formatter)  # type: ignore[arg-type]
-        sections = [
-            ("Exit status", _STATUS),
-            ("Environment", _ENVIRONMENT),
-            ("Files", _FILES),
-            ("Examples", _FIRST),
-        ]
-        _print([*sections, ("See also", [(", ".join(SEE), "")])])
+    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
+        names = self.list_commands(ctx)
+        width = max(map(len, names))
+        for panel in PANELS:
+            mine = [self.commands[name] for name in names if _panel(name) == panel]
+            rows = [((c.name or "").ljust(width), c.get_short_help_str(_WHOLE)) for c in mine if not c.hidden]
+            if rows:
+                with formatter.section(panel):
+                    formatter.write_dl(rows)
+
+    def format_help(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
+        super().format_help(ctx, formatter)
+        _write(formatter, "Exit status", _STATUS)
+        _write(formatter, "Environment", _ENVIRONMENT)
+        _write(formatter, "Files", _FILES)
+        _write(formatter, "Examples", _FIRST)
+        _write(formatter, "See also", [(", ".join(SEE), "")])
 
 
-def _print(sections: Sequence[tuple[str, Rows]]) -> None:
-    from rich.console import Console
-    from rich.padding import Padding
-    from rich.table import Table
-    from rich.text import Text
+def _panel(name: str) -> str:
+    return PAGES[name].panel if name in PAGES else OTHERS
 
-    console = Console(highlight=False)
-    for title, rows in sections:
-        if not rows:
-            continue
-        console.print(Text(f" {title}", style="bold"))
-        table = Table.grid(padding=(0, 2))
-        for name, text in rows:
-            if title == "Examples":
-                table.add_row(Text(name))
-                table.add_row(Padding(Text(text, style="dim"), (0, 0, 0, 4)))
-            else:
-                table.add_row(Text(name), Text(text, style="dim")) if text else table.add_row(Text(name))
-        console.print(Padding(table, (0, 0, 1, 3)))
+
+def _write(formatter: Any, title: str, rows: Rows) -> None:
+    """One section. Not by rich: to import what it needs for this takes longer than all the rest."""
+    if not rows:
+        return
+    with formatter.section(title):
+        for name, text in rows if title == "Examples" else ():
+            formatter.write(f"{'':{formatter.current_indent}}{name}\n")
+            with formatter.indentation(), formatter.indentation():
+                formatter.write_text(text)
+        if title != "Examples":
+            plain = [row for row in rows if row[1]]
+            if plain:
+                formatter.write_dl(plain)
+            for name, text in rows:
+                if not text:
+                    formatter.write_text(name)

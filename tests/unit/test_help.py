@@ -20,7 +20,10 @@ from harness.verbs import complete, manual
 ROOT = Path(__file__).resolve().parents[2]
 GROUP = typer.main.get_command(app)
 VERBS = list(GROUP.commands)  # type: ignore[attr-defined]
-HEAVY = ("paramiko", "pydantic", "yaml", "qemu", "jinja2", "sqlalchemy", "distributed", "drgn", "harness.jobs")
+HEAVY = (
+    *("paramiko", "pydantic", "yaml", "qemu", "jinja2", "sqlalchemy", "distributed", "drgn", "rich"),
+    *("harness.jobs", "harness.model"),
+)
 
 
 def faultloop(*words: str, **environment: str) -> str:
