@@ -2,10 +2,11 @@
 /*
  * Run a program that knows nothing of the device, with its memory bound to it: the
  * program is stopped when it has been put into place and has not run yet (ptrace),
- * and its new address space is bound then. While it runs, the device reads what
- * the page table maps (primer), so that the IOTLB is full of entries; after each
- * result that it prints, and right before its end, it is stopped, and all that the
- * IOTLB holds of it is compared with its page table.
+ * and its new address space is bound then; so is that of each process that it forks.
+ * The device reads what their page tables map (primer), so that the IOTLB is full of
+ * entries: every now and then, and before each system call that may change them. All
+ * that the IOTLB holds is compared with the page tables after such a call, after each
+ * result that the program prints, and right before a process's end.
  *
  * What the program prints goes to standard output, untouched. What is said here
  * goes to standard error: a line for each audit that found something, and one at
@@ -14,13 +15,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <libgen.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -28,32 +28,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "sva_testdev.h"
+#include "launch.h"
 
-#define DEVICE		"/dev/sva_testdev"
 #define POLL_MS		20
-#define PRIME_MS	250		/* between passes: the guest has one CPU, which the program needs as well */
-#define MOST_PAGES	512		/* of a pass */
-#define BATCH		512
-#define MAX_STALLS	50
-#define PAGE_PRESENT	(1ULL << 63)
-#define AUDITS		5		/* what is still there after so many is not on its way out */
-#define AUDIT_WAIT_NS	10000000
+#define PRIME_MS	250		/* between passes: the program needs the CPU as well */
 #define STATUS_OURS	125
 
-static size_t page_size;
-static int device = -1;
 static pid_t child;
-static uint32_t pasid;
-static bool bound, ended;
-static int status;
 
-static struct {
-	uint64_t primed, passes, audits, stale, restrictive, entries;
-} count;
-
-__attribute__((__noreturn__))
-static void die(const char *what)
+void die(const char *what)
 {
 	fprintf(stderr, "launch: error: %s: %s\n", what, strerror(errno));
 	if (child > 0)
@@ -61,187 +44,12 @@ static void die(const char *what)
 	exit(STATUS_OURS);
 }
 
-static void bind_child(void)
+uint64_t now_ms(void)
 {
-	struct sva_testdev_bind_pid bind = { .pid = child };
+	struct timespec now;
 
-	if (bound)
-		ioctl(device, SVA_TESTDEV_IOC_UNBIND);
-	if (ioctl(device, SVA_TESTDEV_IOC_BIND_PID, &bind))
-		die("the device cannot be bound to the program");
-	pasid = bind.pasid;
-	bound = true;
-}
-
-/* The device reads a little of each page. What it cannot read is not what this is about. */
-static void prime(uint64_t addr, size_t size)
-{
-	struct sva_testdev_dma dma = {
-		.addr = addr,
-		.len = size,
-		.op = SVA_TESTDEV_PRIME,
-		.max_stalls = MAX_STALLS,
-	};
-
-	if (ioctl(device, SVA_TESTDEV_IOC_DMA, &dma))
-		die("primer");
-	count.primed += dma.bytes_done / page_size;
-}
-
-/* Only what is there: to fault in what the program has not touched would be to test another program. */
-static unsigned int prime_mapping(int pagemap, uint64_t start, uint64_t end, unsigned int left)
-{
-	static uint64_t entries[BATCH];
-	uint64_t at, run = 0;
-	ssize_t got, i;
-
-	for (at = start; at < end && left; at += got * page_size) {
-		size_t want = (end - at) / page_size;
-
-		got = pread(pagemap, entries, (want < BATCH ? want : BATCH) * sizeof(*entries),
-			    at / page_size * sizeof(*entries)) / (ssize_t)sizeof(*entries);
-		if (got <= 0)
-			break;
-		for (i = 0; i < got && left; i++) {
-			if (entries[i] & PAGE_PRESENT) {
-				run++;
-				left--;
-				continue;
-			}
-			if (run)
-				prime(at + (i - run) * page_size, run * page_size);
-			run = 0;
-		}
-		if (run)
-			prime(at + (i - run) * page_size, run * page_size);
-		run = 0;
-	}
-	return left;
-}
-
-static void prime_all(void)
-{
-	unsigned int left = MOST_PAGES;
-	char name[64], line[512], access;
-	uint64_t start, end;
-	int pagemap;
-	FILE *maps;
-
-	snprintf(name, sizeof(name), "/proc/%d/maps", child);
-	maps = fopen(name, "re");
-	snprintf(name, sizeof(name), "/proc/%d/pagemap", child);
-	pagemap = open(name, O_RDONLY | O_CLOEXEC);
-	while (maps && pagemap >= 0 && left && fgets(line, sizeof(line), maps))
-		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %c", &start, &end, &access) == 3 &&
-		    access == 'r' && !strstr(line, "[v"))
-			left = prime_mapping(pagemap, start, end, left);
-	if (maps)
-		fclose(maps);
-	if (pagemap >= 0)
-		close(pagemap);
-	count.passes++;
-}
-
-/* Differences of this program's that allow too much; the first one in *worst. */
-static unsigned int audit_once(struct sva_testdev_difference *worst)
-{
-	struct sva_testdev_audit audit;
-	unsigned int stale = 0;
-	uint32_t i;
-
-	if (ioctl(device, SVA_TESTDEV_IOC_AUDIT, &audit))
-		die("audit");
-	count.entries += audit.entries;
-	for (i = 0; i < audit.shown; i++) {
-		struct sva_testdev_difference diff = { .number = audit.number, .index = i };
-
-		if (ioctl(device, SVA_TESTDEV_IOC_DIFFERENCE, &diff) || diff.pasid != pasid)
-			continue;
-		if (diff.kind == SVA_TESTDEV_RESTRICTIVE) {
-			count.restrictive++;
-			continue;
-		}
-		if (!stale++)
-			*worst = diff;
-	}
-	return stale;
-}
-
-/* Another thread of the program may be in the middle of a change: what is wrong stays wrong. */
-static void audit(const char *when)
-{
-	static const char * const kinds[] = { "none", "restrictive", "permissive", "wrong-page", "unmapped" };
-	const struct timespec wait = { .tv_nsec = AUDIT_WAIT_NS };
-	struct sva_testdev_difference worst;
-	unsigned int stale = 0;
-	int i;
-
-	if (!bound)
-		return;
-	for (i = 0; i < AUDITS; i++) {
-		stale = audit_once(&worst);
-		if (!stale)
-			break;
-		nanosleep(&wait, NULL);
-	}
-	count.audits++;
-	if (!stale)
-		return;
-	count.stale += stale;
-	fprintf(stderr, "launch: stale: %s: %u, first %s address=%#llx size=%#llx cached=%#llx walked=%#llx\n",
-		when, stale, kinds[worst.kind], (unsigned long long)worst.addr,
-		(unsigned long long)worst.size, (unsigned long long)worst.cached_desc,
-		(unsigned long long)worst.walked_desc);
-}
-
-/* What the program stopped for. Its signals are its own; the stop that we asked for is not passed on. */
-static bool handle_stop(int stop, bool asked, const char *when)
-{
-	int event = stop >> 16, signal = WSTOPSIG(stop), pass = 0;
-	bool ours = false;
-
-	if (event == PTRACE_EVENT_EXIT) {
-		audit("end");
-	} else if (event == PTRACE_EVENT_EXEC) {
-		bind_child();
-	} else if (!event && signal == SIGSTOP && asked) {
-		audit(when);
-		ours = true;
-	} else if (!event) {
-		pass = signal;
-	}
-	if (ptrace(PTRACE_CONT, child, NULL, pass) && errno != ESRCH)
-		die("PTRACE_CONT");
-	return ours;
-}
-
-/* See to what the program stopped for; wait for the stop that was asked for, or for nothing. */
-static void look_after(bool asked, const char *when)
-{
-	bool done = !asked;
-	int stop;
-
-	while (!ended) {
-		pid_t pid = waitpid(child, &stop, done ? WNOHANG : 0);
-
-		if (pid < 0)
-			die("waitpid");
-		if (!pid)
-			return;
-		if (WIFSTOPPED(stop)) {
-			done |= handle_stop(stop, asked, when);
-			continue;
-		}
-		ended = true;
-		status = stop;
-	}
-}
-
-static void audit_stopped(const char *when)
-{
-	if (ended || kill(child, SIGSTOP))
-		return;
-	look_after(true, when);
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000ULL + now.tv_nsec / 1000000;
 }
 
 /* "ok 3 ..." or "not ok 3 ...", of any depth. */
@@ -272,46 +80,59 @@ static void take(const char *data, ssize_t length)
 	}
 }
 
-static uint64_t now_ms(void)
+/* Anything that the test printed, or nothing within POLL_MS, or a process stopped. */
+static bool wait_for(struct pollfd *poller, const sigset_t *mask)
 {
-	struct timespec now;
+	const struct timespec wait = { .tv_nsec = POLL_MS * 1000000L };
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000ULL + now.tv_nsec / 1000000;
+	if (poller->fd >= 0)
+		return ppoll(poller, 1, &wait, mask) > 0;
+	ppoll(NULL, 0, &wait, mask);
+	return false;
 }
 
-static void run_on(int output)
+static int run_on(int output, const sigset_t *mask)
 {
 	struct pollfd poller = { .fd = output, .events = POLLIN };
-	char data[4096];
-	bool open = true;
 	uint64_t primed = 0;
+	char data[4096];
+	int status;
 
-	while (open || !ended) {
+	while (poller.fd >= 0 || !first_ended(&status)) {
+		struct process *process;
 		ssize_t length = 0;
 
-		if (poll(&poller, open, POLL_MS) > 0) {
+		if (wait_for(&poller, mask)) {
 			length = read(output, data, sizeof(data));
 			if (length > 0)
 				take(data, length);
-			open = length > 0;
+			else
+				poller.fd = -1;
 		}
-		look_after(false, "");
-		if (!ended && bound && now_ms() - primed >= PRIME_MS) {
-			prime_all();
+		look_after();
+		process = first_process();
+		if (process && now_ms() - primed >= PRIME_MS && look_affordable()) {
+			prime_all(process);
 			primed = now_ms();
 		}
-		/* What the program started may hold the pipe open for ever. */
-		if (ended && length <= 0)
+		/* What the program started may hold the terminal open for ever. */
+		if (!process && length <= 0)
 			break;
 	}
+	first_ended(&status);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-static void become(char **argv, int output)
+/* Some tests run themselves by name: where they lie is where they are. */
+static void become(char **argv, int output, const sigset_t *mask)
 {
+	char folder[256];
+
+	snprintf(folder, sizeof(folder), "%s", argv[0]);
 	dup2(output, STDOUT_FILENO);
 	dup2(output, STDERR_FILENO);
-	if (!ptrace(PTRACE_TRACEME, 0, NULL, NULL)) {
+	sigprocmask(SIG_SETMASK, mask, NULL);
+	if (!chdir(dirname(folder)) && !ptrace(PTRACE_TRACEME, 0, NULL, NULL)) {
 		chmod(argv[0], 0755);	/* an archive of modules has no programs */
 		execv(argv[0], argv);
 	}
@@ -346,46 +167,68 @@ static void open_terminal(int *ends)
 		die("a terminal");
 }
 
-static void start(char **argv, int *output)
+static int start(char **argv, const sigset_t *mask)
 {
-	int ends[2], stop;
+	int ends[2];
 
 	open_terminal(ends);
 	child = fork();
 	if (child < 0)
 		die("fork");
 	if (!child)
-		become(argv, ends[1]);
+		become(argv, ends[1], mask);
 	close(ends[1]);
-	*output = ends[0];
-	if (waitpid(child, &stop, 0) != child || !WIFSTOPPED(stop))
-		die("the program did not start");
-	if (ptrace(PTRACE_SETOPTIONS, child, NULL,
-		   PTRACE_O_EXITKILL | PTRACE_O_TRACEEXIT | PTRACE_O_TRACEEXEC))
-		die("PTRACE_SETOPTIONS");
-	bind_child();
-	if (ptrace(PTRACE_CONT, child, NULL, NULL))
-		die("PTRACE_CONT");
+	follow_first(child);
+	return ends[0];
+}
+
+static void ignore(int signal)
+{
+	(void)signal;
+}
+
+/* The test takes too long: what was found until then is told all the same. */
+static void end_child(int signal)
+{
+	(void)signal;
+	kill(child, SIGKILL);
+}
+
+/* SIGCHLD ends a wait, and comes at no other time. Returns what was blocked before. */
+static sigset_t expect_signals(void)
+{
+	const struct sigaction stops = { .sa_handler = ignore };
+	const struct sigaction late = { .sa_handler = end_child, .sa_flags = SA_RESTART };
+	sigset_t block, before;
+
+	sigemptyset(&block);
+	sigaddset(&block, SIGCHLD);
+	if (sigaction(SIGCHLD, &stops, NULL) || sigprocmask(SIG_BLOCK, &block, &before))
+		die("SIGCHLD");
+	if (sigaction(SIGTERM, &late, NULL))
+		die("SIGTERM");
+	return before;
 }
 
 int main(int argc, char **argv)
 {
-	int output;
+	sigset_t mask;
+	int output, status;
 
 	if (argc < 3) {
 		fputs("usage: launch NAME PROGRAM [ARGUMENT...]\n", stderr);
 		return STATUS_OURS;
 	}
-	page_size = sysconf(_SC_PAGESIZE);
-	device = open(DEVICE, O_RDWR | O_CLOEXEC);
-	if (device < 0)
-		die(DEVICE);
+	look_begin();
 	note("begin", argv[1]);
-	start(argv + 2, &output);
-	run_on(output);
+	mask = expect_signals();
+	output = start(argv + 2, &mask);
+	status = run_on(output, &mask);
 	note("end", argv[1]);
 	fprintf(stderr, "launch: done: primed=%" PRIu64 " passes=%" PRIu64 " audits=%" PRIu64
-		" entries=%" PRIu64 " stale=%" PRIu64 " restrictive=%" PRIu64 "\n",
-		count.primed, count.passes, count.audits, count.entries, count.stale, count.restrictive);
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+		" entries=%" PRIu64 " stale=%" PRIu64 " restrictive=%" PRIu64
+		" processes=%" PRIu64 " calls=%" PRIu64 "\n",
+		count.primed, count.passes, count.audits, count.entries, count.stale, count.restrictive,
+		count.processes, count.calls);
+	return status;
 }

@@ -11,21 +11,34 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from harness.model import Outcome
-from harness.oracle import ktap
 from harness.selftested import Ours, Theirs
 
 _DONE = re.compile(r"launch: done: (?P<facts>.*)")
 _STALE = re.compile(r"launch: stale: (?P<text>.*)")
 _ERROR = re.compile(r"launch: error: (?P<text>.*)")
 _FACT = re.compile(r"(\w+)=(\d+)")
+_POINT = re.compile(r"(?P<not>not )?ok \d{1,9}\b(?P<skip>.*#\s*SKIP\b)?", re.IGNORECASE)
+_TOTALS = re.compile(
+    r"# Totals: pass:(\d{1,9}) fail:(\d{1,9}) xfail:(\d{1,9}) xpass:(\d{1,9}) skip:(\d{1,9}) error:(\d{1,9})"
+)
+"""What kselftest.h prints at the end (ksft_print_cnts())."""
 
 
 def theirs(output: Sequence[str], status: int) -> Theirs:
-    """Counts of the outermost points that the test printed, in whatever dialect of TAP."""
-    points = ktap.parse(list(output)).points
-    skipped = [p for p in points if p.directive == "SKIP"]
-    rest = [p for p in points if p.directive != "SKIP"]
-    return Theirs(status, sum(p.ok for p in rest), sum(not p.ok for p in rest), len(skipped))
+    """Counts of the points that the test printed.
+
+    Not a parser of TAP: some of these tests print no version line (mremap), some run one point into the next.
+    Where the test says its own sum, that counts; where it did not come to that, the points that begin a line do.
+    """
+    sums = [m for line in output if (m := _TOTALS.match(line.strip()))]
+    if sums:
+        passed, failed, xfail, xpass, skipped, error = (int(number) for number in sums[-1].groups())
+        return Theirs(status, passed + xfail + xpass, failed + error, skipped)
+    points = [m for line in output if (m := _POINT.match(line))]
+    skips = [m for m in points if m["skip"]]
+    rest = [m for m in points if not m["skip"]]
+    good = sum(not m["not"] for m in rest)
+    return Theirs(status, good, len(rest) - good, len(skips))
 
 
 def ours(said: Sequence[str]) -> Ours:

@@ -20,6 +20,8 @@ def show(found: Selftests, stream: TextIO) -> None:
     for row in rows:
         stream.write("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n")
     for ran in found.ran:
+        if ran.outcome is not ran.expect:
+            stream.write(f"differs  {ran.name} on {ran.setup} is {ran.outcome}, {ran.expect} is expected\n")
         if ran.reason:
             stream.write(f"why      {ran.name} on {ran.setup} {ran.outcome}: {one_line(ran.reason)}\n")
     if found.folder:

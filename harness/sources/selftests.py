@@ -24,12 +24,21 @@ class Selftest(BaseModel):
     argv: tuple[str, ...] = ()
     before: str = ""
     series: str = Field(default="", pattern=r"^(?:\d+\.\d+)?$")
+    cpus: int = Field(default=1, ge=1, le=8)
+    nodes: int = Field(default=1, ge=1, le=4)
+    seconds: int = Field(default=600, ge=1, le=3600)
     long: bool = False
-    expect: Outcome
+    expect: dict[str, Outcome] = Field(min_length=1)
+    why: str = Field(min_length=1)
 
     def too_new_for(self, version: str) -> bool:
         """Whether the kernel of that version is older than what this test needs."""
         return bool(self.series) and _numbers(version) < _numbers(self.series)
+
+    def expected(self, version: str) -> Outcome:
+        """What the row says of the newest series that is not newer than this kernel, or else of its oldest."""
+        known = sorted(self.expect, key=_numbers)
+        return self.expect[next((s for s in reversed(known) if _numbers(s) <= _numbers(version)), known[0])]
 
 
 class _Table(BaseModel):

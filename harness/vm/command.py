@@ -62,6 +62,7 @@ def machine(spec: GuestSpec, initramfs: Path) -> list[str]:
         *("-accel", "kvm" if kvm else "tcg,thread=multi"),
         *("-cpu", "host" if kvm else setup.cpu),
         *("-smp", str(setup.cpus), "-m", f"{setup.memory_mib}M"),
+        *_numa(spec),
         *(word for name, value in smmu(setup).items() for word in _global("arm-smmuv3", name, value)),
         *_global("arm-smmuv3", "journal-size", spec.journal),
         *("-netdev", "user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:22"),
@@ -75,6 +76,20 @@ def machine(spec: GuestSpec, initramfs: Path) -> list[str]:
         *("-kernel", str(spec.kernel), "-initrd", str(initramfs)),
         *("-append", " ".join([*_APPEND, *_GIGANTIC.get(setup.page_kib, ()), *_thp(setup), *spec.append])),
     ]
+
+
+def _numa(spec: GuestSpec) -> list[str]:
+    """Nodes of the same size; CPUs go round."""
+    if spec.nodes == 1:
+        return []
+    memory, cpus = spec.setup.memory_mib, spec.setup.cpus
+    words: list[str] = []
+    for node in range(spec.nodes):
+        size = memory // spec.nodes + (memory % spec.nodes if node == 0 else 0)
+        mine = "".join(f",cpus={cpu}" for cpu in range(node, cpus, spec.nodes))
+        words += ["-object", f"memory-backend-ram,id=node{node},size={size}M"]
+        words += ["-numa", f"node,nodeid={node},memdev=node{node}{mine}"]
+    return words
 
 
 def smmu(setup: Setup) -> dict[str, int | str]:

@@ -79,6 +79,8 @@ class GuestSpec:
     journal: int = JOURNAL
     """Records that the SMMU's journal keeps."""
     deadlines: Deadlines = Deadlines()
+    nodes: int = 1
+    """NUMA nodes that CPUs and memory are divided among."""
 
     @classmethod
     def of(

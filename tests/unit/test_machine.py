@@ -58,6 +58,18 @@ def test_setup_becomes_the_machine() -> None:
     }
 
 
+def test_nodes_share_memory_and_cpus() -> None:
+    spec = replace(SPEC, setup=replace(SPEC.setup, cpus=3, memory_mib=513), nodes=2)
+    words = command.machine(spec, Path("/i"))
+    assert values(words, "-numa") == [
+        "node,nodeid=0,memdev=node0,cpus=0,cpus=2",
+        "node,nodeid=1,memdev=node1,cpus=1",
+    ]
+    backends = [word for word in values(words, "-object") if word.startswith("memory")]
+    assert backends == [f"memory-backend-ram,id=node{n},size={size}M" for n, size in ((0, 257), (1, 256))]
+    assert values(command.machine(SPEC, Path("/i")), "-numa") == []
+
+
 def test_control_without_iotlb_caches_nothing() -> None:
     words = argv(replace(SPEC, setup=replace(SPEC.setup, iotlb=0, stall="off", btm="force", httu="dirty")))
     assert "arm-smmuv3.iotlb-size=0" in values(words, "-global")
