@@ -58,14 +58,12 @@ class Host:
         return cls(
             processes=frozenset(filter(None, map(alive, ours[1:]))),
             ports=frozenset(port for process in ours for port in _ports(process)),
-            mounts=frozenset(Path("/proc/self/mounts").read_text().splitlines()),
+            mounts=frozenset(_mounts(place)),
             locks=frozenset(_locks(place.cache, {process.pid for process in ours})),
             cache=frozenset(_half_made(place.cache)),
             groups=frozenset(_groups()),
             temporary=frozenset(str(path) for path in place.temporary.iterdir()),
-            results=frozenset(str(path) for path in place.results.glob(".*"))
-            if place.results.exists()
-            else frozenset(),
+            results=frozenset(str(path) for path in place.results.glob(".*") if path.suffix != ".lock"),
         )
 
     def beyond(self, before: Host) -> list[str]:
@@ -227,6 +225,13 @@ def _ports(process: psutil.Process) -> Iterator[str]:
                 yield f"{socket.laddr.ip}:{socket.laddr.port}"
 
 
+def _mounts(place: Place) -> Iterator[str]:
+    """Below the folders of the place: elsewhere it may be anybody's."""
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        if any(line.split()[1].startswith(f"{folder}/") for folder in (place.folder, place.cache)):
+            yield line
+
+
 def _locks(cache: Path, ours: set[int]) -> Iterator[str]:
     """proc_locks(5): ``1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE 0 EOF``."""
     names = {file.stat().st_ino: file.name for file in (cache / "locks").glob("*.lock")}
@@ -238,8 +243,9 @@ def _locks(cache: Path, ours: set[int]) -> Iterator[str]:
 
 
 def _half_made(cache: Path) -> Iterator[str]:
+    """A room that is a link is lent by another cache: what is in it is others'."""
     for path in [*cache.glob(".*"), *cache.glob("*/.*"), *cache.glob("apply-*")]:
-        if not _in_the_making(cache, path):
+        if not path.parent.is_symlink() and not _in_the_making(cache, path):
             yield str(path)
 
 

@@ -95,16 +95,17 @@ def test_what_is_left_is_told(leave: Callable[[Place], ExitStack], said: str, tm
 
 
 def test_a_mount_is_told(tmp_path: Path) -> None:
-    (tmp_path / "mount").mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "none", tmp_path / "mount"], capture_output=True, check=False)
-    if done.returncode:
+    where = tmp_path / "place" / "mount"
+    where.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "none", str(where)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mount(8) is for root")
-    subprocess.run(["umount", tmp_path / "mount"], check=True)
+    subprocess.run(["umount", where], check=True)
     try:
         with pytest.raises(AssertionError, match=r"mounts: none .*/mount tmpfs"), nothing_left(tmp_path / "place"):
-            subprocess.run(["mount", "-t", "tmpfs", "none", tmp_path / "mount"], check=True)
+            subprocess.run(mount, check=True)
     finally:
-        subprocess.run(["umount", tmp_path / "mount"], check=True)
+        subprocess.run(["umount", where], check=True)
 
 
 def test_what_was_there_before_or_is_being_made_by_another_is_not(tmp_path: Path) -> None:
