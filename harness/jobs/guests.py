@@ -45,7 +45,7 @@ from harness.oracle import sva
 from harness.oracle.timeline import MOST_EVENTS
 from harness.recorded import RawGuest, WorkloadRun
 from harness.vm import command
-from harness.vm.spec import JOURNAL, GuestSpec
+from harness.vm.spec import JOURNAL, End, GuestSpec
 
 if TYPE_CHECKING:
     from harness.vm.machine import Guest
@@ -177,12 +177,21 @@ class GuestRunner:
 
 
 def record(job: GuestJob, emulator: Emulator, image: GuestImage, where: Path) -> None:
-    """Run one job to its end and leave its logs in ``where``: ``boot-N/{guest.json,console.log,...}``."""
+    """Run one job to its end and leave its logs in ``where``: ``boot-N/{guest.json,console.log,...}``.
+
+    What an earlier boot found is not lost with a later one that fails: what was left to run is ERROR then.
+    """
     paths = tuple(w.path for w in job.workloads)
     for boot in range(MAX_BOOTS):
         logs = where / f"boot-{boot}"
         logs.mkdir(parents=True)
-        raw = _one_boot(job, emulator, image, paths, logs)
+        try:
+            raw = _one_boot(job, emulator, image, paths, logs)
+        except InfrastructureError as error:
+            if boot == 0:
+                raise
+            (logs / "console.log").touch()  # it may not have come that far
+            raw = RawGuest(job.variant, job.setup.name, paths, (), End.KILLED, 0.0, 0.0, error.message)
         (logs / "guest.json").write_bytes(_RAW.dump_json(raw, indent=1))
         for run in raw.runs:
             (logs / f"{run.path}.ktap").write_text(run.ktap, encoding="utf-8")
@@ -244,7 +253,7 @@ def _one_boot(
                     message = run.message
                     break
             else:
-                guest.power_off()
+                message = _power_off(guest)
     except GuestPanicked as error:
         end, message = "PANIC", error.message
     except GuestHung as error:
@@ -265,17 +274,29 @@ def _one_boot(
     )
 
 
+def _power_off(guest: Guest) -> str:
+    """All has been run; trouble of ours with the end, as told to the user, takes nothing of it away."""
+    try:
+        guest.power_off()
+    except GuestError as error:
+        return error.message
+    return ""
+
+
 def _run_workload(guest: Guest, path: str, setup: Setup, recorder: Recorder) -> WorkloadRun:
     """One workload with the SMMU's counters around it. A guest that dies or hangs is a finding, not an error."""
     started = time.monotonic()
-    before = guest.counters()
+    before: dict[str, int] = {}
+    after: dict[str, int] = {}
     lines: list[str] = []
     failure, message = "", ""
     status: int | None = None
     stderr = ""
+    argv = ["/faultloop/workloads", *([] if setup.iotlb else ["--uncached"]), path]
     try:
-        argv = ["/faultloop/workloads", *([] if setup.iotlb else ["--uncached"]), path]
-        result = guest.run(argv, on_line=lines.append)
+        before = guest.counters()
+        result = guest.run(argv, on_line=lines.append, last_words=f"faultloop: end {path}")
+        after = guest.counters()
         status, stderr = result.status, result.stderr
     except GuestPanicked as error:
         failure, message = "PANIC", error.message
@@ -285,7 +306,6 @@ def _run_workload(guest: Guest, path: str, setup: Setup, recorder: Recorder) -> 
         failure, message = "STOPPED", error.message
     except GuestError as error:
         failure, message = "CONTROL", error.message
-    after = guest.counters() if not failure else {}
     return WorkloadRun(
         path=path,
         ktap="\n".join(recorder.take(path, lines)) + "\n",
