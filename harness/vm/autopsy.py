@@ -18,6 +18,7 @@ from harness.vm.spec import End
 WATCH: Mapping[str, re.Pattern[str]] = {
     "panic": re.compile(r"Kernel panic - not syncing"),
     "panic-end": re.compile(r"---\[ end Kernel panic"),
+    "blocked": re.compile(r"INFO: task .* blocked for more than"),
 }
 """Patterns that the console must watch for."""
 

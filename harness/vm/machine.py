@@ -30,9 +30,10 @@ from harness.vm.clock import Clock
 from harness.vm.command import Wiring
 from harness.vm.console import BoundedLog, Console
 from harness.vm.process import Process
-from harness.vm.qmp import Event, Qmp
+from harness.vm.qmp import Event, Qmp, flatten
 from harness.vm.spec import CommandResult, Deadlines, End, GuestSpec, Timings
 from harness.vm.ssh import Ssh
+from harness.vm.usernet import established, forwarded_port
 
 __all__ = ["CommandResult", "Deadlines", "End", "Guest", "GuestSpec", "Timings"]
 
@@ -42,7 +43,6 @@ SMMU = "/machine/smmuv3"
 """QOM path of the SMMU on the virt machine."""
 
 _READY = re.compile(r"faultloop: ready\b")
-_FORWARD = re.compile(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s")
 _EXPLAIN_SECONDS = 5.0
 _QUIT_SECONDS = 2.0
 _JOIN_SECONDS = 5.0
@@ -76,6 +76,8 @@ class Guest:
         self._end: End | None = None
         self._lines: list[str] = []
         self._on_line: Callable[[str], None] | None = None
+        self._last_words: tuple[str, int] | None = None
+        """Of the command that runs, and the line of the console that it began at."""
         self._last: threading.Thread | None = None
         self._stack = ExitStack()
 
@@ -115,14 +117,17 @@ class Guest:
         *,
         deadline: float | None = None,
         on_line: Callable[[str], None] | None = None,
+        last_words: str = "",
     ) -> CommandResult:
         """Run a command as the guest's root, to its end, with no standard input.
 
         ``on_line`` gets each line of standard output as it comes, in the caller's thread. Output of either
         stream or of the console resets the clock of silence; ``deadline`` (seconds) is not reset by anything.
+        ``last_words`` are what the console has of a command that comes to its end.
         """
         bound = self.spec.deadlines.command if deadline is None else deadline
         self._on_line = on_line
+        self._last_words = (last_words, self._console.lines) if last_words else None
         return self._attend(
             f"`{shlex.join(argv)}`", lambda: self._ssh.run(argv, self._relay if on_line else None), bound
         )
@@ -177,6 +182,8 @@ class Guest:
             )
 
         self._watch("power-off", self.spec.deadlines.power_off, done, unasked=False)
+        if attempt.error is not None:
+            self._look_for_loss()
         if self._autopsy.end() is not End.POWEROFF:
             if self._autopsy.lost():
                 self._mourn("power-off")
@@ -251,12 +258,15 @@ class Guest:
         attempt = self._attempt(operation)
         self._watch(what, deadline, attempt.done)
         if isinstance(attempt.error, GuestError) and not self._ssh.alive:
-            # A lost connection is a symptom: what became of the guest is known in a moment.
-            with self._bell:
-                self._bell.wait_for(self._autopsy.lost, _EXPLAIN_SECONDS)
+            self._look_for_loss()
             if self._autopsy.lost():
                 self._mourn(what)
         return attempt.result()
+
+    def _look_for_loss(self) -> None:
+        """A lost connection is a symptom: what became of the guest is known in a moment."""
+        with self._bell:
+            self._bell.wait_for(self._autopsy.lost, _EXPLAIN_SECONDS)
 
     def _attempt(self, operation: Callable[[], _T]) -> Attempt[_T]:
         attempt = Attempt(operation, self._bell)
@@ -302,25 +312,38 @@ class Guest:
     def _hung(self, what: str, why: str, finding: probe.Finding | None = None) -> FaultloopError:
         """Gather what can be known of a hung guest; the error to raise.
 
-        It is ours when QEMU is silent, and when an idle guest was never given what it is said to be late with.
+        It is ours when QEMU is silent, and when it is the way to an idle guest that is stuck.
         """
-        tail = self._console.tail(_TAIL_LINES)
-        bound = self.spec.deadlines.qmp
-        idle = False
+        tail, bound = self._console.tail(_TAIL_LINES), self.spec.deadlines.qmp
+        stuck, silent = False, ""
         try:
             found = finding or probe.examine(self._qmp, self._console, self._process, bound)
+            stuck = found.idle and self._stuck()
             tried = [*found.tried, *probe.dump(self._qmp, self._console, self._process, bound)]
-            idle = found.idle
         except GuestError as error:
-            tried = [error.message]
+            tried, silent = [error.message], error.message
         detail = "\n".join(["What was tried:", *tried, "", "Last on the console before that:", tail])
         threads = "\n".join(probe.own_threads())
         (self.logs / "hang.txt").write_text(f"{what}: {why}\n\n{detail}\n\nOur own threads:\n{threads}\n")
-        if idle and self.timings.connected and not self._ssh.served:
+        if stuck or silent:
             self._end = End.KILLED
-            return GuestError(f"the SSH session with an idle guest is stuck in {what}: {why}", detail=detail)
+            said = silent or "the SSH session with an idle guest is stuck"
+            return GuestError(f"{said} (in {what}: {why})", detail=detail)
         self._end = End.HANG
         return GuestHung(f"the guest hung during {what}: {why}", detail=detail)
+
+    def _stuck(self) -> bool:
+        """Whether SSH, not the kernel, owes an idle guest what is late."""
+        if not self.timings.ready or self._console.seen("blocked"):
+            return False
+        if not self.timings.connected:
+            # One that takes or refuses the connection has a network that works, and no server that does.
+            usernet = self._qmp.hmp("info usernet", deadline=self.spec.deadlines.qmp)
+            return self._ssh.refused or established(usernet, self.port)
+        words, since = self._last_words or ("", 0)
+        if not self._ssh.served or not words:
+            return not self._ssh.served
+        return self._console.wait_for(re.compile(re.escape(words)), 0, since) is not None
 
     def _mourn(self, what: str) -> NoReturn:
         """Raise what the guest that was lost during ``what`` died of."""
@@ -367,25 +390,6 @@ class Guest:
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._began
-
-
-def flatten(stats: Mapping[str, Any], prefix: str = "") -> dict[str, int]:
-    """Nested counters under joined names: ``{"cmd": {"sync": 1}}`` gives ``cmd-sync``."""
-    flat: dict[str, int] = {}
-    for name, value in stats.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{name}-")
-        else:
-            flat[prefix + name] = int(value)
-    return flat
-
-
-def forwarded_port(usernet: str) -> int:
-    """The port of the host that QEMU picked, out of its ``info usernet``."""
-    match = _FORWARD.search(usernet)
-    if match is None:
-        raise GuestError("QEMU forwards no port to the guest's SSH server", detail=usernet)
-    return int(match.group(1))
 
 
 def _pair(inherited: ExitStack) -> tuple[socket.socket, int]:

@@ -177,3 +177,14 @@ class Qmp:
 
     def _tell(self, direction: str, text: str) -> None:
         self._log.write(f"{time.monotonic() - self._began:10.4f} {direction} {text}\n")
+
+
+def flatten(stats: Mapping[str, Any], prefix: str = "") -> dict[str, int]:
+    """Nested counters under joined names: ``{"cmd": {"sync": 1}}`` gives ``cmd-sync``."""
+    flat: dict[str, int] = {}
+    for name, value in stats.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}-")
+        else:
+            flat[prefix + name] = int(value)
+    return flat

@@ -50,6 +50,8 @@ class Ssh:
         self._sftp: paramiko.SFTPClient | None = None
         self._shell: paramiko.Channel | None = None
         self._mark = ""
+        self.refused = False
+        """A try to connect was ended by the other side: the guest answers, but no server of ours does."""
         self.served = False
         """The server has taken up what was asked of it last: what is late now is late in the guest."""
         self._handler = logging.FileHandler(log, mode="w", encoding="utf-8", delay=True)
@@ -75,6 +77,7 @@ class Ssh:
             except (paramiko.SSHException, OSError, EOFError) as error:
                 # QEMU accepts before the guest does: a server that is not there yet shows as a reset.
                 self._logger.info("no session: %s", _said(error))
+                self.refused = time.monotonic() + _RETRY_SECONDS < end
                 if isinstance(error, paramiko.AuthenticationException) or time.monotonic() + _RETRY_SECONDS >= end:
                     raise GuestError(f"no SSH session with the guest: {_said(error)}") from None
                 time.sleep(_RETRY_SECONDS)

@@ -17,9 +17,10 @@ from harness.model import Setup
 from harness.vm import command, initramfs
 from harness.vm.autopsy import trace
 from harness.vm.clock import Clock
-from harness.vm.machine import flatten, forwarded_port
 from harness.vm.probe import CpuSample, judge, program_counters
+from harness.vm.qmp import flatten
 from harness.vm.spec import Deadlines, GuestSpec
+from harness.vm.usernet import established, forwarded_port
 
 SPEC = GuestSpec(
     emulator=Path("/q/qemu-system-aarch64"),
@@ -217,3 +218,10 @@ def test_trace_of_a_panic_begins_where_the_kernel_first_complained() -> None:
     text = "harmless\nUnable to handle kernel NULL\nInternal error: Oops\nKernel panic - not syncing: x"
     assert trace(text).splitlines()[0] == "Unable to handle kernel NULL"
     assert trace("nothing here") == "nothing here"
+
+
+def test_connection_that_the_guest_has_taken_is_told_from_one_that_it_has_not() -> None:
+    row = "  TCP[{state}]  19       127.0.0.1 39497       10.0.2.15    22     0     0\r\n"
+    assert established(row.format(state="ESTABLISHED"), 39497)
+    assert not established(row.format(state="ESTABLISHED"), 3949)
+    assert not established(row.format(state="SYN_SENT") + row.format(state="HOST_FORWARD"), 39497)
