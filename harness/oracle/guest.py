@@ -17,6 +17,9 @@ from harness.recorded import RawGuest, WorkloadRun
 
 _MARK = re.compile(r"faultloop: (begin|end) ([a-z0-9-]+)")
 
+_CUT = re.compile(r"^\[faultloop: (\d+) bytes left out here\]$")
+"""Of harness/vm/console.py: a log that was longer than is kept."""
+
 _FAILURES = {
     "PANIC": Outcome.SPLAT,
     "HANG": Outcome.HANG,
@@ -34,8 +37,10 @@ def assemble(guests: Sequence[RawGuest], consoles: Sequence[Sequence[str]]) -> G
     for raw, console in zip(guests, consoles, strict=True):
         by_path, others = charge(console)
         outside += others
+        bytes_out, whole = _left_out(console)
         for run in raw.runs:
-            results[run.path] = _result(run, raw.setup, tuple(by_path.pop(run.path, ())))
+            found = _result(run, raw.setup, tuple(by_path.pop(run.path, ())))
+            results[run.path] = found if run.path in whole else _doubted(found, bytes_out)
         outside += [s for splats in by_path.values() for s in splats]
     last = guests[-1]
     for path in first.paths:
@@ -71,6 +76,29 @@ def charge(console: Iterable[str]) -> tuple[dict[str, list[Splat]], list[Splat]]
         path = owner[found.line - 1]
         (by_path.setdefault(path, []) if path else outside).append(found)
     return by_path, outside
+
+
+def _left_out(console: Sequence[str]) -> tuple[int, set[str]]:
+    """Bytes that the log of a console lacks, and the paths of which it has all: from ``begin`` to ``end``."""
+    whole: set[str] = set()
+    bytes_out, current = 0, ""
+    for line in console:
+        if cut := _CUT.match(line):
+            bytes_out, current = int(cut.group(1)), ""
+        elif mark := _MARK.search(line):
+            word, path = mark.groups()
+            if word == "end" and path == current:
+                whole.add(path)
+            current = path if word == "begin" else ""
+    return bytes_out, whole
+
+
+def _doubted(result: PathResult, bytes_out: int) -> PathResult:
+    """No pass, when the kernel may have complained where nobody looked."""
+    if not bytes_out or result.outcome is not Outcome.PASS:
+        return result
+    reason = f"{bytes_out} bytes of the console's log were left out, perhaps of this path's"
+    return replace(result, outcome=Outcome.ERROR, reason=reason)
 
 
 def _result(run: WorkloadRun, setup: str, splats: tuple[Splat, ...]) -> PathResult:

@@ -111,3 +111,21 @@ def test_qemu_that_dies_is_no_fault_of_the_kernel() -> None:
 def test_output_cut_short_is_never_a_pass() -> None:
     cut = run("a", "\n".join(PASSING.splitlines()[:3]) + "\n")
     assert outcomes(guest.assemble([raw(cut, paths=("a",))], [[]])) == [Outcome.ERROR]
+
+
+CUT = "[faultloop: 900 bytes left out here]"
+
+
+def test_a_path_whose_part_of_the_log_was_left_out_did_not_pass() -> None:
+    """Its ``end``, its ``begin`` or both may be what is lacking; the others stand."""
+    for begin, end in ((True, True), (True, False), (False, True), (False, False)):
+        b = marked(path="b")
+        console = [*marked(path="a"), *b[: int(begin)], "flood", CUT, "flood", *b[2 - int(end) :]]
+        record = guest.assemble([raw(run("a", PASSING), run("b", PASSING))], [console])
+        assert outcomes(record) == [Outcome.PASS, Outcome.ERROR]
+        assert record.results[1].reason == "900 bytes of the console's log were left out, perhaps of this path's"
+
+
+def test_what_is_seen_to_be_wrong_stands_without_the_whole_log() -> None:
+    record = guest.assemble([raw(run("a", PASSING), run("b", LOOPING))], [["flood", CUT, *marked(path="a")]])
+    assert outcomes(record) == [Outcome.PASS, Outcome.LOOP]
