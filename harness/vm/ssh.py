@@ -36,6 +36,8 @@ FILE_LIMIT = 256 << 20
 _USER = "root"
 _CHUNK = 1 << 16
 _RETRY_SECONDS = 0.05
+_LONGEST_RETRY_SECONDS = 2.0
+"""Each try takes longer than the one before it: a guest that has to refuse them all can idle, and be seen to."""
 _CLOSE_SECONDS = 5.0
 
 
@@ -69,7 +71,7 @@ class Ssh:
 
     def connect(self, port: int, deadline: float) -> None:
         """Handshake, check of the host key, authentication. GuestError, also on another host key."""
-        end = time.monotonic() + deadline
+        end, pause = time.monotonic() + deadline, _RETRY_SECONDS
         while True:
             try:
                 self._handshake(port, max(0.1, end - time.monotonic()))
@@ -77,10 +79,11 @@ class Ssh:
             except (paramiko.SSHException, OSError, EOFError) as error:
                 # QEMU accepts before the guest does: a server that is not there yet shows as a reset.
                 self._logger.info("no session: %s", _said(error))
-                self.refused = time.monotonic() + _RETRY_SECONDS < end
-                if isinstance(error, paramiko.AuthenticationException) or time.monotonic() + _RETRY_SECONDS >= end:
+                self.refused = time.monotonic() + pause < end
+                if isinstance(error, paramiko.AuthenticationException) or not self.refused:
                     raise GuestError(f"no SSH session with the guest: {_said(error)}") from None
-                time.sleep(_RETRY_SECONDS)
+                time.sleep(pause)
+                pause = min(1.5 * pause, _LONGEST_RETRY_SECONDS)
 
     def run(self, argv: Sequence[str], on_line: Callable[[str], None] | None = None) -> CommandResult:
         """Run a program to its end. ``on_line`` gets each line of its standard output, in this thread."""
