@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from harness.build.cache import Cache, digest
 from harness.build.sandbox import Bind, CommandFailed, Sandbox
 from harness.errors import InfrastructureError
 from harness.model import Kernel, Series
+from harness.temporary import temporary
 
 _SCRIPT = "scripts/checkpatch.pl"
 _SOURCE = "/build/src"
@@ -41,7 +41,7 @@ def check(kernel: Kernel, series: Series, *, cache: Cache, sandbox: Sandbox) -> 
 
 def _run(kernel: Kernel, series: Series, sandbox: Sandbox, folder: Path) -> None:
     lines: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="faultloop-style-") as patches:
+    with temporary("style") as patches:
         names = []
         for number, patch in enumerate(series.patches, 1):
             name = f"{number:04}.patch"

@@ -25,6 +25,7 @@ from harness.build.sandbox import Bind, CommandFailed, Sandbox
 from harness.build.variant_tree import SOURCE, Touched, mounts
 from harness.errors import BuildError, InfrastructureError, UserError
 from harness.model import BuiltKernel
+from harness.temporary import temporary
 
 GDB = "gdb-multiarch"
 _OUT = "/build/out"
@@ -107,7 +108,7 @@ class Lab:
     def decode(self, trace: str) -> str:
         """A trace of the kernel with files and lines, by the tree's own ``scripts/decode_stacktrace.sh``."""
         lines: list[str] = []
-        with tempfile.TemporaryDirectory(prefix="faultloop-trace-") as folder:
+        with temporary("trace") as folder:
             (text := Path(folder, "trace")).write_text(trace, encoding="utf-8")
             script = f"exec {SOURCE}/scripts/decode_stacktrace.sh {_VMLINUX} {SOURCE} {_MODULES} <{_TRACE}"
             try:

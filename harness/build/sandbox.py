@@ -25,6 +25,7 @@ from harness.build import cgroup, terminal, unconfined
 from harness.build.limits import LimitExceeded, Limits, of_environment
 from harness.build.watch import Watch
 from harness.errors import FaultloopError, InfrastructureError, UserError
+from harness.mortal import bound
 from harness.shown import printable
 
 OnOutput = Callable[[str], None]
@@ -191,7 +192,7 @@ def _address_space(limits: Limits) -> list[str]:
 def _start(command: Sequence[str], environment: Mapping[str, str], report: int) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
-            command,
+            bound(command),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import re
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+
+from harness.temporary import temporary
 
 
 @contextlib.contextmanager
 def scratch() -> Iterator[str]:
     """An empty folder in place of the sandbox's /tmp."""
-    with tempfile.TemporaryDirectory(prefix="faultloop-unconfined-") as folder:
-        yield folder
+    with temporary("unconfined") as folder:
+        yield str(folder)
 
 
 def translate(

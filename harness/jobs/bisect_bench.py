@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -26,6 +25,7 @@ from harness.model import BuiltKernel, GuestRecord, Kernel, Series, Setup, Workl
 from harness.shown import one_line
 from harness.sources import git_tree, kernels, patch_apply
 from harness.sources.git_bisect import Bisector
+from harness.temporary import temporary
 
 _NEAR = 4000
 """Files by which a known kernel may differ from GOOD to be built from: with more, nearly all is built anew."""
@@ -106,7 +106,7 @@ class Bench:
     def make(self, commit: Commit) -> Made:
         """The commit's kernel. PatchError when a fix-up does not apply, BuildError, KernelConfigError."""
         base = self.base
-        with tempfile.TemporaryDirectory(prefix="faultloop-step-") as scratch:
+        with temporary("step") as scratch:
             (folder := Path(scratch, "touched")).mkdir()
             listing = git_tree.of_commit(self._read, commit.sha)
             changed, gone = git_tree.differing(self._listing(base), listing)

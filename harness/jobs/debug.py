@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from harness.oracle import ktap
 from harness.shown import one_line, printable
 from harness.sources import catalogue
 from harness.sources.patch_input import Given
+from harness.temporary import temporary
 from harness.vm import vmcore
 from harness.vm.inspect import InspectedGuest, Stop
 from harness.vm.machine import GuestSpec
@@ -68,7 +68,7 @@ def debug(found: Subject, *, with_drgn: bool, commands: Sequence[str]) -> int:
         need_gdb()
     shop = found.shop
     with (
-        tempfile.TemporaryDirectory(prefix="faultloop-") as folder,
+        temporary("debug") as folder,
         found.guest(Path(folder, "logs")) as guest,
         lab(found.built, sandbox=shop.sandbox, scratch=shop.cache.root) as table,
     ):

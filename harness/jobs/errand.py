@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from harness.jobs import guests, orders, pool
 from harness.jobs.orders import BuildOrder, GuestOrder, Reply
 from harness.model import BuiltKernel, Emulator, GuestImage, Kernel, Series, Workload
 from harness.sources import archive
+from harness.temporary import temporary
 
 RECORD = "record"
 """Name of a guest's pack in the reply."""
@@ -67,7 +67,7 @@ def _guest(order: GuestOrder, cache: Cache, store: Store) -> Reply:
         tuple(Workload(path, "", "") for path in order.paths),
         order.sites,
     )
-    with tempfile.TemporaryDirectory(prefix="faultloop-guest-") as scratch:
+    with temporary("guest") as scratch:
         where = Path(scratch, RECORD)
         failure: FaultloopError | None = None
         try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from harness.sources import git, git_range
 from harness.sources.git_bisect import Bisector
 from harness.sources.mirror import Tip
 from harness.swept import Cell
+from harness.temporary import temporary
 
 _SERIES = re.compile(r"(\d+)\.(\d+)-")
 _MOST_FILE = 8 << 20
@@ -68,7 +68,7 @@ class NightTree:
     def fits(self, rows: Sequence[Expectation]) -> list[tuple[Expectation, Applied]]:
         """How each patch goes on this commit; only the files that they touch are taken out of git."""
         read = {row.name: self.series(row) for row in rows}
-        with tempfile.TemporaryDirectory(prefix="faultloop-night-") as scratch:
+        with temporary("night") as scratch:
             self._write({name for series in read.values() for name in series.files}, Path(scratch))
             kernel = Kernel(self._tip.ref, self._tip.ref, "", self._tip.commit, Path(scratch))
             return [(row, catalogue.apply(kernel, read[row.name])) for row in rows]

@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from harness.report.schema import Build, GuestFile, RunFile
 from harness.shown import one_line
 from harness.sources import bundle, catalogue
 from harness.sources.bundle import Manifest
+from harness.temporary import temporary
 
 _PATH = re.compile(r"[a-z0-9][a-z0-9-]{0,99}")
 _HOST_KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/=]{1,200}(?: [!-~]*)?")
@@ -50,7 +50,7 @@ def reproduce(
     given: Path, shop: Workshop, *, trust_emulator: bool, results: Path
 ) -> tuple[Found, ExitStatus, Path]:
     """What came of it, the status (0: every outcome is as recorded, 1: not), and the folder with the new logs."""
-    with tempfile.TemporaryDirectory(prefix="faultloop-bundle-") as scratch:
+    with temporary("bundle") as scratch:
         with shop.progress.step("bundle") as step:
             folder, manifest = bundle.unpack(given, Path(scratch), shop.sandbox)
             opened = Opened(folder, manifest, kept.read(folder / "run"))

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from harness.errors import GuestError, UserError
 from harness.shown import one_line
+from harness.temporary import temporary
 from harness.vm.machine import Guest
 
 INSIDE = "/share"
@@ -46,7 +47,7 @@ def check(folder: Path) -> list[Path]:
 def put(guest: Guest, folder: Path) -> int:
     """Copy a folder to ``/share`` in the guest; how many files those were. Links and devices are left out."""
     files = check(folder)
-    with tempfile.TemporaryDirectory(prefix="faultloop-share-") as scratch:
+    with temporary("share") as scratch:
         archive = Path(scratch, "in.tar")
         with tarfile.open(archive, "w", format=tarfile.GNU_FORMAT) as tar:
             for name in files:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 from harness import layout
@@ -17,6 +16,7 @@ from harness.jobs.workshop import Workshop
 from harness.model import Series
 from harness.sources import catalogue
 from harness.sources.patch_input import Given
+from harness.temporary import temporary
 from harness.vm.machine import Guest, GuestSpec
 
 _HELLO = """\
@@ -47,7 +47,7 @@ def shell(
     emulator, image = shop.emulator, shop.guest_image
     built = shop.variant(base, series, setup=chosen)
     with (
-        tempfile.TemporaryDirectory(prefix="faultloop-shell-") as logs,
+        temporary("shell") as logs,
         Guest(GuestSpec.of(emulator, built, image, chosen), Path(logs)) as guest,
     ):
         known = Path(logs, "known_hosts")

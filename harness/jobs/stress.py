@@ -8,7 +8,6 @@ be left out: the guest is told by their numbers which ones to run.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from harness.oracle import ktap
 from harness.shown import one_line
 from harness.sources import catalogue
 from harness.sources.patch_input import Given
+from harness.temporary import temporary
 from harness.vm.machine import Guest, GuestSpec
 
 MAX_TRIES = 60
@@ -54,7 +54,7 @@ def stress(shop: Workshop, *, kernel: str, setup: str, seed: int, operations: in
     emulator, image = shop.emulator, shop.guest_image
     built = shop.variant(base, setup=chosen)
     with (
-        tempfile.TemporaryDirectory(prefix="faultloop-stress-") as logs,
+        temporary("stress") as logs,
         Guest(GuestSpec.of(emulator, built, image, chosen), Path(logs)) as guest,
     ):
 

@@ -21,6 +21,7 @@ from harness.progress import Progress, Step
 from harness.sources import kernels, patch_input
 from harness.sources.debian import DebianRoot
 from harness.sources.patch_input import Given
+from harness.temporary import sweep
 
 _NINJA = re.compile(r"\[(\d+)/(\d+)\] ")
 """``[12/1234] Compiling C object ...``"""
@@ -31,6 +32,7 @@ class Workshop:
 
     def __init__(self, progress: Progress | None = None, *, pool: str = "") -> None:
         root = layout.cache_root()
+        sweep()
         self.progress = progress or Progress(root / "timings.json")
         self.cache = Cache(root, notice=self.progress.say)
         self.cores = os.cpu_count() or 1

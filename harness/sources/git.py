@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from harness.build.sandbox import Sandbox
 from harness.errors import InfrastructureError, UserError
 from harness.sources import archive
 from harness.sources.archive import Label
+from harness.temporary import temporary
 
 _KEPT = frozenset({
     "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_CEILING_DIRECTORIES", "GIT_CONFIG_GLOBAL", "GIT_CONFIG_NOSYSTEM",
@@ -75,7 +75,7 @@ def export_work_tree(repository: Path, name: str, *, cache: Cache, sandbox: Sand
     """The work tree as it is: HEAD and uncommitted changes."""
     commit = resolve(repository, "HEAD")
     head_tree = call(repository, ["rev-parse", f"{commit}^{{tree}}"]).strip()
-    with tempfile.TemporaryDirectory(prefix="faultloop-git-") as scratch:
+    with temporary("git") as scratch:
         env = _scratch_index(repository, Path(scratch)) | no_filters(repository)
         call(repository, ["add", "--all", "--", ".", *_not_submodules(repository)], env)
         tree_id = call(repository, ["write-tree"], env).strip()

@@ -13,14 +13,15 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
 
 from harness.errors import InfrastructureError, PatchError
+from harness.mortal import bound
 from harness.sources import mail_archive
 from harness.sources.patch_text import printable
+from harness.temporary import temporary
 
 VARIABLE = "FAULTLOOP_ARCHIVE"
 _ID = re.compile(r"[^\s<>@/\\\x00-\x1f]{1,250}@[^\s<>@/\\\x00-\x1f]{1,250}")
@@ -100,12 +101,17 @@ def b4() -> str:
 def _b4(what: str, wanted: str, local: list[Path]) -> bytes:
     """The thread as ``b4 mbox`` gives it; it runs in an empty folder, so that no tree's configuration counts."""
     beside = f"; {VARIABLE} ({os.pathsep.join(map(str, local))}) does not have it either" if local else ""
-    with tempfile.TemporaryDirectory(prefix="faultloop-b4-") as scratch:
-        argv = [b4(), "--no-interactive", "--no-stdin", "mbox", "--no-cache", "--outdir", scratch]
+    with temporary("b4") as scratch:
+        argv = [b4(), "--no-interactive", "--no-stdin", "mbox", "--no-cache", "--outdir", str(scratch)]
         argv += ["--mbox-name", "thread", what]
         try:
             done = subprocess.run(
-                argv, cwd=scratch, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False
+                bound(argv),
+                cwd=scratch,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=_SECONDS,
+                check=False,
             )
         except subprocess.TimeoutExpired as error:
             raise InfrastructureError(f"<{wanted}>: b4 took longer than {_SECONDS} s{beside}") from error

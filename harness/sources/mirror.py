@@ -24,6 +24,7 @@ from pathlib import Path
 
 from harness.build.cache import Cache, digest, need_space
 from harness.errors import InfrastructureError, UserError
+from harness.mortal import bound
 from harness.shown import one_line
 from harness.sources import git
 
@@ -135,7 +136,7 @@ def _remote(argv: Sequence[str], folder: Path, url: str, seconds: float) -> str:
     """What a git command prints that talks to another host; its helpers end with it."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = subprocess.Popen(
-            ["git", "-C", str(folder), *_STALLED, *argv],
+            bound(["git", "-C", str(folder), *_STALLED, *argv]),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from harness.sources.patch_diff import FileDiff, find
 from harness.sources.patch_explain import count_places, explain
 from harness.sources.patch_git import Bench, GitOffset, read_entry
 from harness.sources.patch_text import printable, split_lines
+from harness.temporary import temporary
 
 
 class Offset(NamedTuple):
@@ -81,7 +81,7 @@ def apply(tree: Path, series: Series, scratch: Path) -> Changes:
     scratch.mkdir(parents=True, exist_ok=True)
     offsets: list[Offset] = []
     notes: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="faultloop-git-") as git_dir:
+    with temporary("git") as git_dir:
         bench = Bench(scratch, Path(git_dir))
         bench.fill(tree, touched)
         for number, files in enumerate(parsed, 1):
@@ -101,7 +101,7 @@ def apply(tree: Path, series: Series, scratch: Path) -> Changes:
 
 def check(tree: Path, series: Series) -> Changes:
     """As `apply`, without keeping the files."""
-    with tempfile.TemporaryDirectory(prefix="faultloop-apply-") as scratch:
+    with temporary("apply") as scratch:
         return apply(tree, series, Path(scratch))
 
 
@@ -147,7 +147,7 @@ def _fit(name: str, tree: Path, parsed: Sequence[Sequence[FileDiff]]) -> Fit:
 @contextmanager
 def _bench(tree: Path, parsed: Sequence[Sequence[FileDiff]]) -> Iterator[Bench | None]:
     """A bench for a trial; None if the tree cannot take the paths at all."""
-    with tempfile.TemporaryDirectory(prefix="faultloop-apply-") as scratch:
+    with temporary("apply") as scratch:
         folder, git_dir = Path(scratch, "tree"), Path(scratch, "git")
         folder.mkdir()
         bench = Bench(folder, git_dir)

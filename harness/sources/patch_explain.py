@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from harness.sources.patch_diff import FileDiff
 from harness.sources.patch_git import Bench
 from harness.sources.patch_hunk import Hunk
 from harness.sources.patch_text import listing, printable, split_lines
+from harness.temporary import temporary
 
 _AROUND = 3
 _COMMON = 200
@@ -47,7 +47,7 @@ def explain(bench: Bench, files: Sequence[FileDiff], series: Series, number: int
 
 def _failures(bench: Bench, files: Sequence[FileDiff]) -> list[tuple[int, ...]]:
     """For each file the numbers of the hunks that do not apply, tried on a copy."""
-    with tempfile.TemporaryDirectory(prefix="faultloop-why-") as scratch:
+    with temporary("why") as scratch:
         folder, git_dir = Path(scratch, "tree"), Path(scratch, "git")
         shutil.copytree(bench.folder, folder, symlinks=True)
         trial = Bench(folder, git_dir)

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QEMU as a child that cannot outlive the harness.
+"""QEMU as a child that cannot outlive the harness (see mortal.py).
 
-The kernel kills a child with PR_SET_PDEATHSIG when the *thread* that made it ends, not the process (prctl(2)).
-So one thread makes QEMU and then does nothing but wait for it: that thread ends after QEMU, or with the
-harness, however that ends (SIGKILL too). ``setpriv`` sets the signal after the fork, where Python code could
-deadlock on a lock that another thread held.
+One thread makes QEMU and then does nothing but wait for it: that thread ends after QEMU, or with the harness,
+however that ends (SIGKILL too).
 """
 
 from __future__ import annotations
@@ -17,12 +15,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from harness import mortal
 from harness.errors import GuestError
 
 _TAIL_BYTES = 8192
 
-# $0 is the harness's pid: had the harness died before prctl(), nothing would send the signal any more.
-_GUARD = ("setpriv", "--pdeathsig", "KILL", "--", "sh", "-c", 'test "$PPID" -eq "$0" && exec "$@"')
+_GUARD = mortal.GUARD
 
 
 class Process:
@@ -59,7 +57,7 @@ class Process:
             self._bell.wait_for(lambda: bool(self._pid) or self._failure is not None)
         if self._failure is not None:
             missing = isinstance(self._failure, FileNotFoundError)
-            way_out = "; setpriv is part of util-linux: install it" if missing else ""
+            way_out = f"; {mortal.MISSING}" if missing else ""
             raise GuestError(f"cannot start QEMU: {self._failure}{way_out}")
 
     def starved(self) -> float:
