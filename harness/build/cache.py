@@ -17,22 +17,25 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from fnmatch import filter as matching
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from harness import disk
 from harness.errors import InfrastructureError
 
 Maker = Callable[[Path], None]
 Notice = Callable[[str], None]
 
 MANIFEST = "entry.json"
+ALL = ("*",)
+"""Every file of an entry."""
 _SCHEMA = 1
 _TEMPORARY = ".tmp-"
 _SAY_AFTER_SECONDS = 1.0
-_GIB = 1 << 30
 
 
 def digest(*parts: object) -> str:
@@ -47,20 +50,12 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def free_bytes(folder: Path) -> int:
-    """Bytes that a normal user can still write in ``folder`` or, when it does not exist yet, above it."""
-    while not folder.exists():
-        folder = folder.parent
-    found = os.statvfs(folder)
-    return found.f_bavail * found.f_frsize
-
-
 def need_space(folder: Path, gib: float, what: str) -> None:
     """InfrastructureError unless ``folder`` has ``gib`` GiB free for ``what``."""
-    free = free_bytes(folder)
-    if free < gib * _GIB:
+    free = disk.free_bytes(folder)
+    if free < gib * disk.GIB:
         raise InfrastructureError(
-            f"{folder}: {what} needs {gib:g} GiB, {free / _GIB:.1f} GiB are free; "
+            f"{folder}: {what} needs {gib:g} GiB, {free / disk.GIB:.1f} GiB are free; "
             f"make room, or name another folder in FAULTLOOP_CACHE"
         )
 
@@ -72,16 +67,19 @@ class Cache:
         self.root = root
         self.notice = notice or (lambda line: None)
 
-    def get(self, room: str, key: str) -> Path | None:
-        """The entry, or None. A damaged one (file missing, or of another size) is removed, with a notice."""
+    def get(self, room: str, key: str, *, read: Sequence[str] = ()) -> Path | None:
+        """The entry, or None. A damaged one (file missing, or of another size) is removed, with a notice.
+
+        ``read``: patterns (fnmatch) of the files that are about to be used; their content is compared, too.
+        """
         entry = self._entry(room, key)
         if not entry.is_dir():
             return None
-        fault = _fault(entry)
+        fault = _fault(entry, read)
         if fault is None:
             return entry
         with self.lock(f"{room}-{key}"):
-            fault = _fault(entry) if entry.is_dir() else None
+            fault = _fault(entry, read) if entry.is_dir() else None
             if fault is None:
                 return entry if entry.is_dir() else None
             self.notice(f"cache: {entry}: {fault}; removed, will be made again")
@@ -89,12 +87,12 @@ class Cache:
                 _remove(entry)
         return None
 
-    def make(self, room: str, key: str, maker: Maker) -> Path:
-        """The entry, made by ``maker`` (which fills an empty folder) unless it is there.
+    def make(self, room: str, key: str, maker: Maker, *, read: Sequence[str] = ()) -> Path:
+        """The entry, made by ``maker`` (which fills an empty folder) unless it is there; ``read`` as of `get`.
 
         Two processes that want the same entry make it once. InfrastructureError when the disk is full.
         """
-        found = self.get(room, key)
+        found = self.get(room, key, read=read)
         if found is not None:
             return found
         entry = self._entry(room, key)
@@ -102,7 +100,7 @@ class Cache:
             entry.parent.mkdir(parents=True, exist_ok=True)
         self.sweep(room)
         with self.lock(f"{room}-{key}"):
-            if entry.is_dir() and _fault(entry) is None:
+            if entry.is_dir() and _fault(entry, read) is None:
                 return entry
             temporary = entry.parent / f"{_TEMPORARY}{key}"
             try:
@@ -134,10 +132,13 @@ class Cache:
         """Everything that is wrong with an entry, every byte read: slow. Empty when it is sound."""
         entry = self._entry(room, key)
         fault = _fault(entry) if entry.is_dir() else "not in the cache"
-        if fault is not None:
-            return [fault]
-        files = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))["files"]
-        return [f"{name}: content changed" for name, (_, sha) in files.items() if file_sha256(entry / name) != sha]
+        return [fault] if fault is not None else [f"{name}: content changed" for name in _changed(entry, ALL)]
+
+    def changed(self, room: str, key: str, read: Sequence[str]) -> list[str]:
+        """Files, among those that ``read`` names, whose content is not what it was; none where is no entry."""
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            return list(_changed(self._entry(room, key), read))
+        return []
 
     def sweep(self, room: str) -> None:
         """Remove what makers that were killed left behind."""
@@ -177,12 +178,8 @@ class Cache:
         try:
             yield
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                free = free_bytes(self.root) / _GIB
-                raise InfrastructureError(
-                    f"{self.root}: no space left ({free:.1f} GiB free): {error}; "
-                    f"make room, or name another folder in FAULTLOOP_CACHE"
-                ) from error
+            if disk.is_full(error):
+                raise disk.full(self.root) from error
             if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
                 raise InfrastructureError(
                     f"{error.filename or self.root}: {error.strerror}; the cache must be writable, or name "
@@ -203,8 +200,8 @@ def _listing(entry: Path) -> tuple[list[tuple[str, int, str]], str]:
     return [item for item in found if item[2] != MANIFEST], done.stderr.decode(errors="replace").strip()
 
 
-def _fault(entry: Path) -> str | None:
-    """What is wrong with an entry, sizes only; None when nothing is."""
+def _fault(entry: Path, read: Sequence[str] = ()) -> str | None:
+    """What is wrong with an entry, by sizes, and by the content of what ``read`` names; None when nothing is."""
     try:
         manifest = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
         files, links, schema = manifest["files"], manifest["links"], manifest["schema"]
@@ -222,7 +219,21 @@ def _fault(entry: Path) -> str | None:
                 return f"{name} has {size} bytes, not {files[name][0]}"
             seen += 1
     missing = len(files) + len(links) - seen
-    return f"{missing} files are missing" if missing else None
+    if missing:
+        return f"{missing} files are missing"
+    changed = next(_changed(entry, read), None) if read else None
+    return f"{changed}: content changed" if changed else None
+
+
+def _changed(entry: Path, read: Sequence[str]) -> Iterator[str]:
+    """Files, among those that ``read`` names, whose content is not what it was when the entry was made."""
+    files = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))["files"]
+    patterns = [pattern for pattern in read if "*" in pattern]
+    wanted = files if ALL[0] in patterns else {name for name in read if name in files}
+    wanted = {*wanted, *(name for pattern in patterns for name in matching(files, pattern))}
+    for name in sorted(wanted):
+        if file_sha256(entry / name) != files[name][1]:
+            yield name
 
 
 def _write_manifest(entry: Path, room: str, key: str) -> None:

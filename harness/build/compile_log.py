@@ -15,7 +15,13 @@ _ERROR = re.compile(
 _LEAD = re.compile(r"In file included from|^ +from |In function|In member|At top level|: warning: .*\[-Werror")
 _SNIPPET = re.compile(r"\s+\d* *\||.*: note: |^>>> ")
 _MAKE_END = re.compile(r"^make(?:\[\d+\])?: \*\*\* \[")
+_KILLED = re.compile(r"Killed signal terminated program|^make(?:\[\d+\])?: \*\*\* .*\] (?:Killed|Error 137)$")
 _MAX_LINES = 60
+
+KILLED = (
+    "a program of the build was killed from outside, by the kernel for want of memory, mostly; run it again with "
+    "more memory, or less beside it"
+)
 
 
 def is_object(line: str) -> bool:
@@ -26,6 +32,11 @@ def is_object(line: str) -> bool:
 def warnings(lines: Iterable[str]) -> tuple[str, ...]:
     """First line of every compiler warning, each once, in order."""
     return tuple(dict.fromkeys(line for line in lines if _WARNING.match(line)))
+
+
+def killed(lines: Iterable[str]) -> bool:
+    """Whether a program of the build ended by SIGKILL, which none of a build sends."""
+    return any(_KILLED.search(line) for line in lines)
 
 
 def errors(lines: Sequence[str]) -> str:

@@ -18,12 +18,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.build import compile_log, emulator_source, toolchain
-from harness.build.cache import Cache, digest, file_sha256, need_space
+from harness.build.cache import ALL, Cache, digest, file_sha256, need_space
 from harness.build.emulator_source import Changes, QemuSource
 from harness.build.sandbox import Bind, CommandFailed, Sandbox
 from harness.errors import InfrastructureError
 from harness.layout import Layout, project
 from harness.model import Emulator
+from harness.mortal import bound
 from harness.sources.archive import copy_tree
 from harness.sources.debian import DebianRoot
 
@@ -83,7 +84,7 @@ def build(
             _make(job, folder)
             _keep_tree(folder, job)
 
-    entry = cache.make(ROOM, job.key, maker)
+    entry = cache.make(ROOM, job.key, maker, read=ALL)
     facts = json.loads((entry / "build.json").read_text(encoding="utf-8"))
     return Emulator(binary=entry / BINARY, key=job.key, version=facts["version"], origin=job.source.origin)
 
@@ -223,7 +224,7 @@ def _relative(cache: Cache, family: str) -> Path | None:
     """The build tree that differs in our own changes only, if there is one."""
     for entry in cache.entries(_TREES_ROOM):
         if json.loads((entry / _TIMES).read_text(encoding="utf-8"))["family"] == family:
-            return cache.get(_TREES_ROOM, entry.name)
+            return cache.get(_TREES_ROOM, entry.name, read=ALL)
     return None
 
 
@@ -264,7 +265,7 @@ def _tools(cache: Cache, tell: OnOutput) -> Path:
 
 
 def _host(argv: list[str], failure: str) -> None:
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    done = subprocess.run(bound(argv), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise InfrastructureError(
             failure, detail="\n".join((done.stdout + done.stderr).strip().splitlines()[-20:])

@@ -14,10 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.build.cache import Cache, file_sha256
+from harness.build.cache import ALL, Cache, file_sha256
 from harness.build.sandbox import Bind, CommandFailed, Sandbox
 from harness.errors import FaultloopError, InfrastructureError, UserError
 from harness.sources.archive import copy_tree, tree_sha256, unpack
+from harness.sources.debian import ROOM as DEBIAN
 from harness.sources.debian import DebianRoot, source_tarball
 
 SOURCE_VARIABLE = "FAULTLOOP_QEMU_SOURCE"
@@ -168,11 +169,22 @@ def keep_times(tree: Path, known: Mapping[str, tuple[str, int]]) -> dict[str, tu
 
 def _unpacked(tarball: Path, sha256: str, cache: Cache, sandbox: Sandbox) -> Path:
     def fill(folder: Path) -> None:
+        _sound(tarball, cache)
         unpack(tarball, folder / _TREE, sandbox)
         shutil.rmtree(folder / _TREE / _ROMS, ignore_errors=True)
         _require_qemu(folder / _TREE, tarball.name)
 
     return cache.make(_ROOM, sha256, fill) / _TREE
+
+
+def _sound(tarball: Path, cache: Cache) -> None:
+    """InfrastructureError when a tarball of the cache is not what was fetched."""
+    entry = tarball.parent
+    if entry.parent == cache.root / DEBIAN and cache.get(DEBIAN, entry.name, read=ALL) is None:
+        raise InfrastructureError(
+            f"{tarball.name}: was damaged in the cache, and is removed; run the same command again: it is fetched "
+            "anew"
+        )
 
 
 def _require_qemu(tree: Path, named: str) -> None:

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from harness import layout
 from harness.build import cpio, elf
-from harness.build.cache import Cache, digest, file_sha256
+from harness.build.cache import ALL, Cache, digest, file_sha256
 from harness.build.cpio import Archive, padded
 from harness.build.sandbox import Bind, CommandFailed, Sandbox
 from harness.errors import BuildError, InfrastructureError
@@ -122,7 +122,7 @@ def build(*, cache: Cache, debian: DebianRoot, sandbox: Sandbox, on_output: OnOu
         on_output("making the disk")
         make_disk(folder / "disk")
 
-    return _image(cache.make(ROOM, key, make), key)
+    return _image(cache.make(ROOM, key, make, read=ALL), key)
 
 
 def append_modules(initramfs: Path, modules: Sequence[Path], dest: Path) -> Path:

@@ -12,14 +12,14 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.build import compile_log, kconfig, objects, products, toolchain
-from harness.build.cache import Cache, digest, file_sha256, free_bytes, need_space
+from harness import disk
+from harness.build import compile_log, inputs, kconfig, objects, products, toolchain
+from harness.build.cache import ALL, Cache, digest, file_sha256, need_space
 from harness.build.limits import LimitExceeded
 from harness.build.sandbox import Bind, CommandFailed, Sandbox
 from harness.build.variant_tree import SOURCE, Touched, mounts, write_touched
@@ -29,6 +29,7 @@ from harness.model import BuiltKernel, Kernel, Series, Setup
 from harness.shown import one_line
 from harness.sources import patch_apply
 from harness.sources.archive import copy_tree
+from harness.temporary import temporary
 
 
 def fragments(setup: Setup) -> tuple[str, ...]:
@@ -45,6 +46,8 @@ _RECIPE = 1
 """Part of every key: raise it when a change here makes old entries wrong."""
 _ROOM = "kernels"
 _DRIVER_ROOM = "drivers"
+_BOOTED = ("Image", "config", "build.json", "*.ko", "*/modules.order")
+"""What of a variant gets into guests and results: looked at whenever it is used."""
 _OUT = "/build/out"
 _DRIVER = "/build/driver"
 _ALLCONFIG = "/build/all.config"
@@ -152,7 +155,7 @@ def entries(
     plan = _plan(kernel, cache, sandbox, None, None, fragments, layout)
     base = key = plan.key(None)
     if series.patches:
-        with tempfile.TemporaryDirectory(prefix="faultloop-apply-") as scratch:
+        with temporary("apply") as scratch:
             fresh = _applied(plan, series, Path(scratch))
             key = plan.key(fresh) if fresh.changed or fresh.removed else base
     driver = _driver_key(plan, key, _driver_files(layout.driver))
@@ -182,40 +185,41 @@ def _plan(
 
 def find(cache: Cache, key: str, image_sha256: str) -> tuple[Path, tuple[Path, ...], Path] | None:
     """Image, modules and configuration of a variant that was built, by key and hash; None if gone."""
-    driver = cache.get(_DRIVER_ROOM, key)
+    driver = cache.get(_DRIVER_ROOM, key, read=ALL)
     for entry in cache.entries(_ROOM) if driver else ():
         facts = json.loads((entry / "build.json").read_text(encoding="utf-8"))
-        if facts["image_sha256"] == image_sha256 and cache.get(_ROOM, entry.name) and driver:
+        if facts["image_sha256"] == image_sha256 and cache.get(_ROOM, entry.name, read=_BOOTED) and driver:
             modules = (*sorted(driver.glob("*.ko")), *objects.in_tree_modules(entry / "out"))
             return entry / "Image", modules, entry / "config"
     return None
 
 
-def _base(plan: _Plan) -> Path:
+def _base(plan: _Plan, read: Sequence[str] = _BOOTED) -> Path:
     key = plan.key(None)
 
     def maker(folder: Path) -> None:
         need_space(plan.cache.root, _BASE_GIB, "building a kernel")
+        inputs.check(plan.cache, plan.kernel)
         (folder / "out").mkdir()
         source = mounts(plan.kernel.tree, None, folder, 0.0, confined=plan.sandbox.confined)
         _compile(plan, folder, source, configured=False)
         shutil.rmtree(folder / "src", ignore_errors=True)
 
-    return plan.cache.make(_ROOM, key, maker)
+    return plan.cache.make(_ROOM, key, maker, read=read)
 
 
 def _patched(plan: _Plan, series: Series) -> tuple[Path, Touched | None]:
     """Entry of the patched variant, and what the series touches as it lies in that entry; None for nothing."""
-    with tempfile.TemporaryDirectory(prefix="faultloop-apply-") as scratch:
+    with temporary("apply") as scratch:
         fresh = _applied(plan, series, Path(scratch))
         if not fresh.changed and not fresh.removed:
             return _base(plan), None
 
         def maker(folder: Path) -> None:
-            _rebuild(plan, folder, fresh, objects.of_base(_base(plan)))
+            _rebuild(plan, folder, fresh, objects.of_base(_base(plan, ALL)))
             objects.prune(folder / "out")
 
-        entry = plan.cache.make(_ROOM, plan.key(fresh), maker)
+        entry = plan.cache.make(_ROOM, plan.key(fresh), maker, read=_BOOTED)
     return entry, Touched(entry / "touched", fresh.removed)
 
 
@@ -225,6 +229,7 @@ def _has_symbols(plan: _Plan) -> bool:
 
 def _applied(plan: _Plan, series: Series, scratch: Path) -> Touched:
     """The files that the series touches, as they are afterwards, in ``scratch``."""
+    inputs.check(plan.cache, plan.kernel, series.files)
     applied = scratch / "applied"
     applied.mkdir()
     result = patch_apply.apply(plan.kernel.tree, series, applied)
@@ -240,13 +245,13 @@ def _stepped(plan: _Plan, fresh: Touched) -> tuple[Path, Touched | None]:
 
     def maker(folder: Path) -> None:
         store = objects.Store(plan.cache, plan.key(None))
-        with store.nearest(fresh, _base(plan)) as start:
+        with store.nearest(fresh, _base(plan, ALL)) as start:
             lineage = _rebuild(plan, folder, fresh, start)
         if plan.sandbox.confined:
             store.keep(key, folder / "out", lineage)
         objects.prune(folder / "out")
 
-    entry = plan.cache.make(_ROOM, key, maker)
+    entry = plan.cache.make(_ROOM, key, maker, read=_BOOTED)
     return entry, Touched(entry / "touched", fresh.removed)
 
 
@@ -265,6 +270,10 @@ def _rebuild(plan: _Plan, folder: Path, fresh: Touched, start: objects.Start) ->
         _compile(plan, folder, source, configured=confined and not objects.moves_config(moved))
     except LimitExceeded as error:  # the base keeps within the same limits
         raise BuildError(error.message, detail=error.detail) from error
+    except BuildError:
+        inputs.check(plan.cache, plan.kernel)  # or it is the source's fault
+        raise
+    inputs.check(plan.cache, plan.kernel, inputs.compiled(folder / "out", lineage.finished))
     shutil.rmtree(folder / "src", ignore_errors=True)
     return lineage
 
@@ -336,7 +345,7 @@ def _driver(plan: _Plan, entry: Path, touched: Touched | None, sources: Path) ->
         shutil.rmtree(work)
         shutil.rmtree(folder / "src", ignore_errors=True)
 
-    return plan.cache.make(_DRIVER_ROOM, _driver_key(plan, entry.name, files), maker)
+    return plan.cache.make(_DRIVER_ROOM, _driver_key(plan, entry.name, files), maker, read=ALL)
 
 
 def _driver_files(sources: Path) -> dict[str, bytes]:
@@ -377,16 +386,11 @@ def _make(
         error.message = f"{head}: {error.message}"
         raise
     except CommandFailed as error:
-        if any("No space left on device" in line for line in lines):
-            free = free_bytes(plan.cache.root) / (1 << 30)
-            raise InfrastructureError(
-                f"{plan.cache.root}: no space left ({free:.1f} GiB free) while building a kernel; make room, or "
-                f"name another folder in FAULTLOOP_CACHE"
-            ) from error
-        raise BuildError(
-            head,
-            detail=compile_log.errors(lines),
-        ) from error
+        if any(disk.is_full(line) for line in lines):
+            raise disk.full(plan.cache.root, "while a kernel was built") from error
+        if compile_log.killed(lines):
+            raise InfrastructureError(f"{head}: {compile_log.KILLED}", detail="\n".join(lines[-20:])) from error
+        raise BuildError(head, detail=compile_log.errors(lines)) from error
     return lines
 
 

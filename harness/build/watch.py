@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+from harness import disk
 from harness.build.cgroup import Groups
 from harness.build.limits import VARIABLE, Limits
 
@@ -135,7 +136,8 @@ class _Folder:
         """What is too much here now, with the name of the limit."""
         left_bytes, left_files = self._left()
         if left_bytes < _DISK_RESERVE and not self._short:
-            yield f"only {left_bytes // _MIB} MiB of the disk were left while it ran", ""
+            left = f"only {left_bytes // _MIB} MiB of the disk were left while it ran"
+            yield f"{self._path}: no space left: {left}; make room, or name another folder in {disk.CACHE}", ""
         margin = min(_LOOK_AGAIN_BYTES, self._limits.disk // 4), min(_LOOK_AGAIN_FILES, self._limits.files // 4)
         if self._bytes - left_bytes < margin[0] and self._files - left_files < margin[1]:
             return

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.build import inputs
 from harness.errors import PatchError, UserError
 from harness.jobs.workshop import Workshop
 from harness.layout import project
@@ -179,6 +180,7 @@ def _check(series: Series, kernel: Kernel, shop: Workshop) -> patch_apply.Change
     try:
         return patch_apply.check(kernel.tree, series)
     except PatchError as error:
+        inputs.check(shop.cache, kernel, series.files)  # or it is the source's fault
         others = {k.name: k.tree for k in kernels.cached(cache=shop.cache) if k.digest != kernel.digest}
         fits = [n.name for n in patch_apply.nearest(series, others) if n.applies]
         hint = f"; it applies to BASE={fits[0]}" if fits else ""

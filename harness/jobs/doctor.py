@@ -16,8 +16,9 @@ from rich.text import Text
 
 from harness import layout
 from harness.build import cgroup, limits, packages
-from harness.build.cache import Cache, free_bytes
+from harness.build.cache import Cache
 from harness.build.sandbox import UNCONFINED, of_user, user_namespaces
+from harness.disk import free_bytes
 from harness.errors import ExitStatus, FaultloopError
 from harness.oracle.sva import PARANGE
 from harness.report import text

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
-from harness.build.cache import Cache
+from harness import disk
+from harness.build.cache import ALL, Cache
 from harness.errors import (
     FaultloopError,
     GuestError,
@@ -147,19 +148,23 @@ class GuestRunner:
         return lambda: record(job, self._emulator, self._image, where)
 
     def _recall(self, job: GuestJob, where: Path) -> bool:
-        entry = None if self._fresh else self._cache.get(RECORD_ROOM, self._key(job))
+        entry = None if self._fresh else self._cache.get(RECORD_ROOM, self._key(job), read=ALL)
         if entry is None:
             return False
-        shutil.copytree(entry / "record", where)
+        with disk.told(where.parent, disk.RESULTS):
+            _copy(entry / "record", where)
         return True
 
     def _remember(self, job: GuestJob, where: Path) -> None:
-        """Keep the record, unless something of ours went wrong in it."""
+        """Keep the record, unless something of ours went wrong in it. A cache that cannot is no end of the run."""
         if not keepable([raw for raw, _ in _parts(where)]):
             return
         key = self._key(job)
-        if self._cache.get(RECORD_ROOM, key) is None:
-            self._cache.make(RECORD_ROOM, key, lambda new: _copy(where, new / "record"))
+        try:
+            if self._cache.get(RECORD_ROOM, key) is None:
+                self._cache.make(RECORD_ROOM, key, lambda new: _copy(where, new / "record"))
+        except InfrastructureError as error:
+            self._cache.notice(f"note: {job.name} will be run again next time: {error.message}")
 
     def _key(self, job: GuestJob) -> str:
         what = {
@@ -181,6 +186,11 @@ def record(job: GuestJob, emulator: Emulator, image: GuestImage, where: Path) ->
 
     What an earlier boot found is not lost with a later one that fails: what was left to run is ERROR then.
     """
+    with disk.told(where, disk.RESULTS):
+        _record(job, emulator, image, where)
+
+
+def _record(job: GuestJob, emulator: Emulator, image: GuestImage, where: Path) -> None:
     paths = tuple(w.path for w in job.workloads)
     for boot in range(MAX_BOOTS):
         logs = where / f"boot-{boot}"

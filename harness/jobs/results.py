@@ -75,7 +75,6 @@ class RunFolder:
             link.symlink_to(self._name)
             link.replace(self._root / "latest")
         except OSError as error:
-            shutil.rmtree(self.path, ignore_errors=True)
             raise InfrastructureError(f"{self._root}: results cannot be written: {error}") from error
         history.remember(run, final)
         return final
@@ -87,7 +86,6 @@ class RunFolder:
             write(self.path)
             self.path.rename(final)
         except OSError as error:
-            shutil.rmtree(self.path, ignore_errors=True)
             raise InfrastructureError(f"{self._root}: results cannot be written: {error}") from error
         return final
 
@@ -95,12 +93,15 @@ class RunFolder:
         if not any(p.is_file() for p in self.path.rglob("*")):
             shutil.rmtree(self.path, ignore_errors=True)
             return
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # a full disk, say: the logs are kept all the same
             said = printable(f"{error.message}\n\n{error.detail}\n")
             (self.path / "error.txt").write_text(said, encoding="utf-8")
+        try:
             kept = self._root / f"failed-{self._name}"
             self.path.rename(kept)
             error.detail += f"\nlogs: {kept}"
+        except OSError:
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def _sweep(self) -> None:
         """Partial folders of runs that were killed."""

@@ -17,9 +17,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from harness import disk
 from harness.build.cache import Cache, file_sha256, need_space
 from harness.build.sandbox import Bind, CommandFailed, Sandbox
 from harness.errors import InfrastructureError, UserError
+from harness.mortal import bound
 
 ROOM = "sources"
 TREE = "tree"
@@ -191,8 +193,10 @@ def _sorted_files(tree: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _host(argv: list[str], failure: str) -> None:
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    done = subprocess.run(bound(argv), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode != 0:
+        if disk.is_full(done.stderr):
+            raise disk.full(Path(argv[-1]).parent, failure)
         raise InfrastructureError(failure, detail=done.stderr.strip())
 
 
@@ -200,8 +204,6 @@ def _run(sandbox: Sandbox, argv: list[str], binds: list[Bind], archive: Path) ->
     try:
         sandbox.run(argv, binds=binds, env={"XZ_DEFAULTS": "-T0"})
     except CommandFailed as error:
-        if any("No space left" in line for line in error.tail):
-            raise InfrastructureError(
-                f"no space left while unpacking {archive.name}", detail=error.detail
-            ) from error
+        if disk.is_full(error.detail):
+            raise disk.full(binds[-1].source, f"while {archive.name} was unpacked") from error
         raise UserError(f"{archive}: cannot be unpacked", detail=error.detail) from error

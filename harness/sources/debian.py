@@ -21,15 +21,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import whole
-from harness.build.cache import Cache, file_sha256
+from harness import disk, whole
+from harness.build.cache import ALL, Cache, file_sha256
 from harness.errors import InfrastructureError, UserError
+from harness.mortal import bound
 
 _KEYRINGS = (
     "/usr/share/keyrings/debian-archive-keyring.gpg",
     "/usr/share/keyrings/debian-archive-keyring.pgp",
 )
 _HELPER = "/usr/lib/apt/apt-helper"
+ROOM = "debian"
+"""Of the cache: what was fetched, by its SHA-256."""
 _FRESH_SECONDS = 6 * 3600.0
 _SUITE = (
     "oldoldstable|oldstable|stable|testing|unstable|experimental|"
@@ -128,7 +131,7 @@ class DebianRoot:
 
     def fetch(self, package: DebianPackage) -> Path:
         """The ``.deb``, from the cache or the mirror, its SHA-256 checked."""
-        return self._file(package.suite, package.path, package.sha256, package.size)
+        return self._file(package.suite, package.path, package.sha256, package.size, read=ALL)
 
     def fetch_source(self, name: str, suite: str, version_prefix: str = "") -> DebianSource:
         """The highest version in ``suite`` that starts with ``version_prefix``: its .dsc and all it names."""
@@ -193,7 +196,7 @@ class DebianRoot:
             whole.write(kept, json.dumps({"index": state, "stanzas": stanzas}))
         return stanzas
 
-    def _file(self, suite: str, path: str, sha256: str, size: int) -> Path:
+    def _file(self, suite: str, path: str, sha256: str, size: int, *, read: Sequence[str] = ()) -> Path:
         name = Path(path).name
 
         def download(folder: Path) -> None:
@@ -214,7 +217,7 @@ class DebianRoot:
             if file_sha256(target) != sha256:
                 raise InfrastructureError(f"{name}: the mirror's file is not what its signed index says")
 
-        entry = self._cache.make("debian", sha256, download)
+        entry = self._cache.make(ROOM, sha256, download, read=read)
         return entry / name
 
     def _root(self, suite: str, arch: str) -> Path:
@@ -246,7 +249,12 @@ class DebianRoot:
     def _apt(self, root: Path, argv: Sequence[str], failure: str) -> str:
         """Run an apt program on a private root. The host's own settings (proxies, certificates) stay in force."""
         command = [argv[0], "-c", str(root / "apt.conf"), *argv[1:]]
-        return _run(command, failure)
+        try:
+            return _run(command, failure)
+        except InfrastructureError as error:
+            if disk.is_full(error.detail):
+                raise disk.full(self._cache.root, failure) from error
+            raise
 
 
 def is_bad_signature(error: InfrastructureError) -> bool:
@@ -375,7 +383,7 @@ def _run(argv: Sequence[str], failure: str) -> str:
         raise InfrastructureError(f"{argv[0]}: not found; Debian packages need apt and dpkg on this host")
     with tempfile.TemporaryFile() as errors:
         done = subprocess.run(
-            list(argv),
+            bound(argv),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,

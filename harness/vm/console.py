@@ -34,7 +34,7 @@ class BoundedLog:
     """A file that keeps head and tail of what is written to it, and says how much it left out.
 
     The head is on disk at once, so that it is there whatever becomes of the harness; the tail is written
-    by :meth:`close`.
+    by :meth:`close`, which raises the OSError that kept any of it from being written.
     """
 
     def __init__(self, path: Path, *, head: int = HEAD_BYTES, tail: int = TAIL_BYTES) -> None:
@@ -43,11 +43,12 @@ class BoundedLog:
         self._tail_size = tail
         self._tail = bytearray()
         self._cut = 0
+        self._fault: OSError | None = None
 
     def write(self, data: bytes) -> None:
         fits = data[: self._head]
         if fits:
-            self._file.write(fits)
+            self._put(fits)
             self._head -= len(fits)
         self._tail += data[len(fits) :]
         surplus = len(self._tail) - self._tail_size
@@ -59,9 +60,19 @@ class BoundedLog:
             return
         self._drop(max(0, len(self._tail) - self._tail_size))
         if self._cut:
-            self._file.write(b"\n[faultloop: %d bytes left out here]\n" % self._cut)
-        self._file.write(self._tail)
+            self._put(b"\n[faultloop: %d bytes left out here]\n" % self._cut)
+        self._put(self._tail)
         self._file.close()
+        if self._fault is not None:
+            raise self._fault
+
+    def _put(self, data: bytes | bytearray) -> None:
+        """A console that is not read any more would look like a hung guest: what is wrong comes at the end."""
+        try:
+            while data:
+                data = data[self._file.write(data) :]
+        except OSError as error:
+            self._fault = self._fault or error
 
     def _drop(self, count: int) -> None:
         del self._tail[:count]

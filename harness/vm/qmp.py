@@ -176,7 +176,8 @@ class Qmp:
             await self._client.disconnect()
 
     def _tell(self, direction: str, text: str) -> None:
-        self._log.write(f"{time.monotonic() - self._began:10.4f} {direction} {text}\n")
+        with suppress(OSError):  # a full disk is told when the log is closed
+            self._log.write(f"{time.monotonic() - self._began:10.4f} {direction} {text}\n")
 
 
 def flatten(stats: Mapping[str, Any], prefix: str = "") -> dict[str, int]:

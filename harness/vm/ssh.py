@@ -41,6 +41,11 @@ _LONGEST_RETRY_SECONDS = 2.0
 _CLOSE_SECONDS = 5.0
 
 
+class _Log(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging names it
+        """A full disk is told by what else it keeps from being written, and not on the user's screen."""
+
+
 class Ssh:
     """A session with the guest's SSH server behind a forwarded port of the loopback interface."""
 
@@ -56,7 +61,7 @@ class Ssh:
         """A try to connect was ended by the other side: the guest answers, but no server of ours does."""
         self.served = False
         """The server has taken up what was asked of it last: what is late now is late in the guest."""
-        self._handler = logging.FileHandler(log, mode="w", encoding="utf-8", delay=True)
+        self._handler = _Log(log, mode="w", encoding="utf-8", delay=True)
         self._handler.setFormatter(logging.Formatter("%(asctime)s.%(msecs)03d %(message)s", "%H:%M:%S"))
         # paramiko finds its logger by name; one of our own keeps guests apart and the user's screen clean.
         self._logger = logging.getLogger(f"faultloop.ssh.{id(self):x}")

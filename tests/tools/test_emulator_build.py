@@ -137,6 +137,18 @@ def test_built_with_overlay_hooks_and_options(shop: Shop) -> None:
     assert facts["objects"] == 3
 
 
+def test_a_bit_that_turned_in_the_emulator_is_noticed(shop: Shop) -> None:
+    binary = shop.build().binary
+    content = bytearray(binary.read_bytes())
+    content[len(content) // 2] ^= 1
+    binary.write_bytes(content)
+    again = shop.build().binary
+    assert again == binary and again.read_bytes() != content
+    assert shop.compiled() == [], "its objects are there still"
+    shop.build()
+    assert shop.lines == []
+
+
 def test_firmware_sources_are_left_out(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     (shop.tree / "roms").mkdir()
     (shop.tree / "roms" / "big").write_text("x")

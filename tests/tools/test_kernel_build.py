@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from harness.build.sandbox import Sandbox
 from harness.errors import BuildError, InfrastructureError, KernelConfigError, PatchError
 from harness.layout import Layout
 from harness.model import BuiltKernel, Kernel, Patch, Series
-from harness.sources.archive import tree_sha256
+from harness.sources.archive import Label, copy_tree, make, tree_sha256
 from tests.unit import fake_kernel
 
 
@@ -37,10 +38,14 @@ class Shop:
         (self.layout.driver / "sva.c").write_text("#include <linux/mm.h>\nint sva(void) { return MM; }\n")
         self.lines: list[str] = []
 
-    def build(self, *diffs: str, sandbox: Sandbox | None = None) -> BuiltKernel:
+    def build(self, *diffs: str, sandbox: Sandbox | None = None, kernel: Kernel | None = None) -> BuiltKernel:
         self.lines.clear()
-        patches = tuple(Patch(subject="change", diff=diff, source="x.patch") for diff in diffs)
-        found = Kernel("fake", "6.1.7", "a fake", tree_sha256(self.tree), self.tree)
+        names = [re.findall(r"^diff --git a/(\S+)", diff, re.M) for diff in diffs]
+        patches = tuple(
+            Patch(subject="change", diff=diff, source="x.patch", files=tuple(files))
+            for diff, files in zip(diffs, names, strict=True)
+        )
+        found = kernel or Kernel("fake", "6.1.7", "a fake", tree_sha256(self.tree), self.tree)
         return build(
             found,
             Series(patches),
@@ -290,3 +295,37 @@ def test_full_disk_during_a_build(shop: Shop, monkeypatch: pytest.MonkeyPatch) -
             shop.build()
     finally:
         makefile.write_text(text)
+
+
+def _turn(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.unlink()
+    file.write_bytes(content)
+
+
+def test_a_bit_that_turned_in_an_object_of_the_base_does_not_get_into_a_variant(shop: Shop) -> None:
+    base = shop.build()
+    _turn(base.image.parent / "out" / "mm" / "ksm.o")
+    patched = shop.build(_diff("kernel/fork.c", _FORK.replace("2", "3")))
+    assert "mm/ksm.o" in shop.compiled() and patched.objects == 1
+    assert shop.cache.verify("kernels", base.image.parent.name) == []
+
+
+@pytest.mark.parametrize("name", ["mm/memory.c", "include/linux/mm.h"])
+def test_a_bit_that_turned_in_a_source_that_is_read(shop: Shop, name: str) -> None:
+    """What the patch changes, and what its objects include: as kbuild's ``.cmd`` files say."""
+    label = Label("fake", "a fake", "ab" * 32)
+
+    def source() -> Kernel:
+        tree = make(shop.cache, "fake", label, lambda folder: copy_tree(shop.tree, folder / "tree"))
+        return Kernel("fake", "6.1.7", "a fake", label.digest, tree)
+
+    found = source()
+    shop.build(kernel=found)
+    _turn(found.tree / name)
+    diff = _diff("mm/memory.c", _MEMORY.replace("MM;", "MM + 3;"))
+    with pytest.raises(InfrastructureError, match="was damaged in the cache, and is removed"):
+        shop.build(diff, kernel=found)
+    assert shop.cache.entries("sources") == [] and len(shop.cache.entries("kernels")) == 1
+    assert shop.build(diff, kernel=source()).objects == 1

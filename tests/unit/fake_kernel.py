@@ -27,6 +27,7 @@ $(O)/%.o: %.c $(O)/.config
 	@mkdir -p $(@D)
 	@echo "  CC      $*.o"
 	@$(CC) -c -MMD -MP -MF $(O)/$*.d -o $@ $<
+	@sed 's# \([a-z]\)# /build/src/\1#g' $(O)/$*.d >$(@D)/.$(@F).cmd
 
 $(O)/arch/arm64/boot/Image: $(objs)
 	@mkdir -p $(@D) $(O)/include/config $(O)/scripts

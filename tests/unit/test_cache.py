@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import shutil
 import signal
 import threading
 import time
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness import disk
 from harness.build import cache as cache_module
 from harness.build.cache import MANIFEST, Cache, digest, need_space
 from harness.errors import InfrastructureError
@@ -114,6 +116,18 @@ def test_verify_reads_every_byte(cache: Cache) -> None:
     assert cache.verify("room", "k") == ["b: content changed"]
 
 
+def test_what_is_about_to_be_read_is_compared(cache: Cache, notices: list[str]) -> None:
+    entry = cache.make("room", "k", _two_files)
+    (entry / "b").write_text("TWO")
+    for read in ((), ("sub/a",), ("sub/*", "gone")):
+        assert cache.get("room", "k", read=read) == entry
+    assert cache.make("room", "k", _two_files, read=("*",)) == entry
+    assert (entry / "b").read_text() == "two"
+    assert notices == [f"cache: {entry}: b: content changed; removed, will be made again"]
+    (entry / "b").write_text("TWO")
+    assert cache.get("room", "k", read=["b"]) is None
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_read_only_folders_can_be_removed(cache: Cache) -> None:
     def maker(folder: Path) -> None:
@@ -185,6 +199,19 @@ def test_full_disk_names_folder_and_rest(cache: Cache, number: int) -> None:
         cache.make("room", "k", maker)
     assert str(cache.root) in caught.value.message
     assert _left(cache, "room") == []
+
+
+def test_full_disk_in_the_words_of_shutil_and_of_programs(tmp_path: Path) -> None:
+    assert disk.is_full(shutil.Error([("a", "b", "[Errno 28] No space left on device: 'b'")]))
+    assert disk.is_full("cp: error writing 'x': No space left on device")
+    assert not disk.is_full(shutil.Error([("a", "b", "[Errno 13] Permission denied")]))
+    with (
+        pytest.raises(InfrastructureError, match="another folder in FAULTLOOP_RESULTS"),
+        disk.told(tmp_path, disk.RESULTS),
+    ):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+    with pytest.raises(PermissionError), disk.told(tmp_path, disk.RESULTS):
+        raise PermissionError(errno.EACCES, "no")
 
 
 def test_other_errors_of_a_maker_stay_what_they_are(cache: Cache) -> None:

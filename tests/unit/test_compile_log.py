@@ -82,3 +82,16 @@ def test_bounded() -> None:
     text = compile_log.errors([f"a.c:{n}:1: error: bad" for n in range(1000)])
     assert len(text.splitlines()) <= 61
     assert text.endswith("more lines in the log")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "aarch64-linux-gnu-gcc: fatal error: Killed signal terminated program cc1",
+        "make[2]: *** [/build/src/scripts/Makefile.build:250: mm/memory.o] Killed",
+        "make: *** [Makefile:20: vmlinux] Error 137",
+    ],
+)
+def test_a_program_that_was_killed(line: str) -> None:
+    assert compile_log.killed([*_LOG, line])
+    assert not compile_log.killed([*_LOG, "printk(Killed process)", f"x.c:1: note: {line[:20]}"])
