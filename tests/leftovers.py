@@ -63,7 +63,7 @@ class Host:
             cache=frozenset(_half_made(place.cache)),
             groups=frozenset(_groups()),
             temporary=frozenset(str(path) for path in place.temporary.iterdir()),
-            results=frozenset(str(path) for path in place.results.glob(".*") if path.suffix != ".lock"),
+            results=frozenset(str(path) for path in place.results.glob(".[!h]*") if path.suffix != ".lock"),
         )
 
     def beyond(self, before: Host) -> list[str]:
