@@ -142,3 +142,16 @@ def test_flood_costs_no_memory(tmp_path: Path) -> None:
         assert len(log._tail) <= 3 << 20
     log.close()
     assert (tmp_path / "log").stat().st_size < (2 << 20) + 100
+
+
+def test_a_console_that_cannot_be_written_is_read_to_its_end_and_told_of_then() -> None:
+    """A full disk: nothing of the guest must look hung for it, and no log with a hole counts."""
+    ours, theirs = socket.socketpair()
+    console = Console(ours, BoundedLog(Path("/dev/full")))
+    console.start()
+    theirs.sendall(b"one\ntwo\n")
+    assert console.wait_for(re.compile("two"), 10)
+    theirs.close()
+    with pytest.raises(OSError, match="No space left on device"):
+        console.close()
+    assert console.tail() == "one\ntwo"
