@@ -16,6 +16,12 @@ static inline size_t huge_size(void)
 	return page_size * (page_size / sizeof(uint64_t));
 }
 
+/* What a contiguous range of pages maps: 16 of 4 KiB, 128 of 16 KiB, 32 of 64 KiB (Arm ARM D8.6.1). */
+static inline size_t contiguous_size(void)
+{
+	return page_size == 4096 ? 16 * page_size : 2UL << 20;
+}
+
 /*
  * Stay on one CPU: what the kernel batches for a CPU (pages on their way to the
  * LRU lists) is then where area_drain() can reach it.

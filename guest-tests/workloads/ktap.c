@@ -24,11 +24,19 @@ static const char * const class_names[] = {
 };
 
 struct text {
-	char bytes[16384];
-	size_t used;
+	char *bytes;
+	size_t size, used;
 };
 
-static struct text points, facts;
+/* No larger than it has to be: area_settle() writes all of it, anew after each fork. */
+#define TEXT(name, length)				\
+	static char name##_bytes[length];		\
+	static struct text name = { name##_bytes, length, 0 }
+
+TEXT(points, 16384);
+TEXT(facts, 16384);
+TEXT(said, 1024);	/* last words: what could not be done, or why not */
+TEXT(plan, 1024);
 static int count, failed, harness_failed;
 
 static char *moments;	/* apart: large, and of no use before the window is closed */
@@ -37,7 +45,7 @@ static unsigned int moments_lost;
 
 static void append_va(struct text *text, const char *format, va_list args)
 {
-	size_t left = sizeof(text->bytes) - text->used;
+	size_t left = text->size - text->used;
 	int length = vsnprintf(text->bytes + text->used, left, format, args);
 
 	if (length < 0 || (size_t)length >= left)
@@ -120,7 +128,6 @@ static void put(const char *bytes, size_t length)
 
 static void __printf(1, 2) put_plan(const char *format, ...)
 {
-	static struct text plan;
 	va_list args;
 
 	append(&plan, "KTAP version 1\n1..");
@@ -146,13 +153,12 @@ int ktap_finish(void)
 
 void ktap_skip(const char *format, ...)
 {
-	static struct text why;
 	va_list args;
 
 	va_start(args, format);
-	append_va(&why, format, args);
+	append_va(&said, format, args);
 	va_end(args);
-	put_plan("0 # SKIP %s", why.bytes);
+	put_plan("0 # SKIP %s", said.bytes);
 	exit(KTAP_EXIT_SKIP);
 }
 
@@ -168,12 +174,11 @@ void die(const char *format, ...)
 
 void die_errno(const char *format, ...)
 {
-	static struct text what;
 	int error = errno;
 	va_list args;
 
 	va_start(args, format);
-	append_va(&what, format, args);
+	append_va(&said, format, args);
 	va_end(args);
-	die("%s: %s", what.bytes, strerror(error));
+	die("%s: %s", said.bytes, strerror(error));
 }

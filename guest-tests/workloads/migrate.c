@@ -250,7 +250,7 @@ void thp_split(void)
 static void prepare_small(struct moved *m)
 {
 	m->area = area_map(huge_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
-	touch(m->area, huge_size());
+	thp_touch_small(m->area);
 	area_drain(m->area);
 }
 
@@ -278,6 +278,6 @@ void thp_collapse(void)
 		.functions = functions,
 	};
 
-	thp_need();
+	thp_need_memory();
 	move_run(&move);
 }

@@ -18,8 +18,9 @@
 #include "taken.h"
 
 #define BALANCING	"/proc/sys/kernel/numa_balancing"
-#define POLL_NS		20000000
-#define POLLS		500	/* the kernel waits for a second of CPU time before it looks at a process */
+#define TUNING		"/sys/kernel/debug/sched/numa_balancing/"
+#define POLL_NS		2000000
+#define POLLS		5000	/* the kernel waits for a second of CPU time before it looks at a process */
 
 static atomic_bool hinted;
 
@@ -31,9 +32,17 @@ static void *run_on(void *arg)
 	return arg;
 }
 
+/* It need not be a second, where the kernel lets that be said: its own is "1000" for both. */
+static void set_pace(const char *milliseconds)
+{
+	area_write_file(TUNING "scan_delay_ms", milliseconds);
+	area_write_file(TUNING "scan_period_min_ms", milliseconds);
+}
+
 static void stop_balancing(void)
 {
 	area_write_file(BALANCING, "0");
+	set_pace("1000");
 }
 
 static void hint(struct taken *t)
@@ -43,9 +52,10 @@ static void hint(struct taken *t)
 	pthread_t thread;
 	int i;
 
+	atexit(stop_balancing);
+	set_pace("1");
 	if (pthread_create(&thread, NULL, run_on, NULL))
 		die("pthread_create failed");
-	atexit(stop_balancing);
 	if (!area_write_file(BALANCING, "1"))
 		die_errno(BALANCING);
 	for (i = 0; i < POLLS; i++) {

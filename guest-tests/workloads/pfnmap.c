@@ -49,6 +49,8 @@ static void run(size_t bytes, off_t offset, void (*act)(struct subject *s),
 	probe = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, offset);
 	if (probe == MAP_FAILED && errno == EOPNOTSUPP)
 		ktap_skip("the kernel lets no driver map a block");
+	if (probe == MAP_FAILED && errno == ENOMEM)
+		ktap_skip("no memory for a block of %zu MiB", size >> 20);
 	if (probe == MAP_FAILED)
 		die_errno("mmap of " DEVICE);
 	munmap(probe, size);

@@ -12,6 +12,8 @@
 #include "ktap.h"
 #include "selftest.h"
 
+#define AREA_SIZE	16384
+
 static int command(int fd, struct sva_testdev_dma *dma)
 {
 	return ioctl(fd, SVA_TESTDEV_IOC_DMA, dma) ? errno : 0;
@@ -19,9 +21,9 @@ static int command(int fd, struct sva_testdev_dma *dma)
 
 static void test_operations(int fd)
 {
-	static uint64_t from[1024], to[1024];
+	uint64_t *from = area_apart(AREA_SIZE), *to = area_apart(AREA_SIZE);
 	struct sva_testdev_dma dma = {
-		.addr = (uintptr_t)from, .len = sizeof(from), .data = 7,
+		.addr = (uintptr_t)from, .len = AREA_SIZE, .data = 7,
 		.op = SVA_TESTDEV_FILL,
 	};
 	int error = command(fd, &dma);
@@ -32,7 +34,7 @@ static void test_operations(int fd)
 	dma.op = SVA_TESTDEV_COPY;
 	dma.data2 = (uintptr_t)to;
 	error = command(fd, &dma);
-	ktap_point(!error && dma_done(&dma) && !memcmp(from, to, sizeof(to)), HARNESS,
+	ktap_point(!error && dma_done(&dma) && !memcmp(from, to, AREA_SIZE), HARNESS,
 		   "copy: %s, status %#x", strerror(error), dma.status);
 	from[1000] = 1;
 	dma.op = SVA_TESTDEV_VERIFY;
@@ -102,7 +104,7 @@ static void start_hammer(int fd, struct sva_testdev_hammer *hammer, uint64_t *ar
 
 static void test_hammer(int fd)
 {
-	static uint64_t area[2048];
+	uint64_t *area = area_apart(AREA_SIZE);
 	struct sva_testdev_hammer hammer;
 	struct sva_testdev_expect expect = { .expect = SVA_TESTDEV_EXPECT_ABORT };
 	struct sva_testdev_stop stop = { };
@@ -110,11 +112,11 @@ static void test_hammer(int fd)
 	size_t i, touched = 0, wrong = 0;
 	int error;
 
-	start_hammer(fd, &hammer, area, sizeof(area));
+	start_hammer(fd, &hammer, area, AREA_SIZE);
 	usleep(100000);
 	stop.engine = hammer.engine;
 	error = ioctl(fd, SVA_TESTDEV_IOC_STOP, &stop) ? errno : 0;
-	for (i = 0; i < ARRAY_SIZE(area); i++) {
+	for (i = 0; i < AREA_SIZE / sizeof(*area); i++) {
 		touched += !!area[i];
 		wrong += area[i] && area[i] != SVA_TESTDEV_PATTERN(&area[i], 11);
 	}
@@ -124,7 +126,7 @@ static void test_hammer(int fd)
 	error = ioctl(fd, SVA_TESTDEV_IOC_STOP, &stop) ? errno : 0;
 	ktap_point(error == ENOENT, HARNESS, "a hammer is stopped once: %s", strerror(error));
 
-	start_hammer(fd, &hammer, area, sizeof(area));
+	start_hammer(fd, &hammer, area, AREA_SIZE);
 	expect.engine = hammer.engine;
 	error = ioctl(fd, SVA_TESTDEV_IOC_EXPECT, &expect) ? errno : 0;
 	usleep(100000);
@@ -135,7 +137,7 @@ static void test_hammer(int fd)
 		   "hammer tells what it should not have been able to do: %u of %llu",
 		   stop.bad_count, (unsigned long long)stop.accesses);
 
-	start_hammer(fd, &hammer, area, sizeof(area));
+	start_hammer(fd, &hammer, area, AREA_SIZE);
 	error = ioctl(fd, SVA_TESTDEV_IOC_UNBIND) ? errno : 0;
 	if (ioctl(fd, SVA_TESTDEV_IOC_BIND, &bind))
 		die_errno("bind");

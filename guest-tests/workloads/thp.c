@@ -2,13 +2,17 @@
 /* Transparent huge pages, and folios that a contiguous range of entries maps. */
 #include <errno.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "area.h"
 #include "ktap.h"
 #include "paths.h"
 #include "thp.h"
+#include "trace.h"
 #include "upgrade.h"
 
 #ifndef MADV_COLLAPSE		/* since Linux 6.1 */
@@ -19,12 +23,38 @@
 #define OFFSET		0x81008		/* somewhere in the middle */
 #define SYSFS		"/sys/kernel/mm/transparent_hugepage/"
 
-void thp_need(void)
+void thp_need_memory(void)
 {
 	if (access(SYSFS "enabled", F_OK))
 		ktap_skip("the kernel has no transparent huge pages");
 	if ((size_t)sysconf(_SC_AVPHYS_PAGES) * page_size < 2 * huge_size())
 		ktap_skip("no memory for a transparent huge page of %zu MiB", huge_size() >> 20);
+}
+
+void thp_need(void)
+{
+	char enabled[64] = "";
+	FILE *file;
+
+	thp_need_memory();
+	file = fopen(SYSFS "enabled", "r");
+	if (!file || !fgets(enabled, sizeof(enabled), file))
+		die_errno(SYSFS "enabled");
+	fclose(file);
+	if (strstr(enabled, "[never]"))
+		ktap_skip("transparent huge pages are turned off");
+}
+
+void thp_touch_small(char *area)
+{
+	size_t i;
+
+	if (prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0))
+		die_errno("prctl(PR_SET_THP_DISABLE)");
+	for (i = 0; i < huge_size(); i += page_size)
+		WRITE_ONCE(area[i], 1);
+	if (prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0))
+		die_errno("prctl(PR_SET_THP_DISABLE)");
 }
 
 char *thp_map(int flags)
@@ -90,7 +120,6 @@ static void run(const char * const *functions, void (*prepare)(struct subject *s
 	};
 	struct subject s = { };
 
-	thp_need();
 	upgrade_run(&upgrade, &s);
 }
 
@@ -100,6 +129,7 @@ void thp_reuse(void)
 		"do_huge_pmd_wp_page", "ptep_set_access_flags", NULL
 	};
 
+	thp_need();
 	run(functions, prepare_forked);
 }
 
@@ -109,11 +139,13 @@ static const char * const clean_functions[] = {
 
 void thp_clean(void)
 {
+	thp_need();
 	run(clean_functions, prepare_freed);
 }
 
 void shmem_thp_clean(void)
 {
+	thp_need_memory();
 	run(clean_functions, prepare_shmem);
 }
 
@@ -124,11 +156,9 @@ void shmem_thp_clean(void)
 static void prepare_small(struct subject *s)
 {
 	char *area = area_map(huge_size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
-	size_t i;
 
 	s->word = (uint64_t *)(area + OFFSET);
-	for (i = 0; i < huge_size(); i += page_size)
-		WRITE_ONCE(area[i], 1);
+	thp_touch_small(area);
 	WRITE_ONCE(*s->word, VALUE_OLD);
 	s->value = VALUE_OLD;
 	area_fork_and_reap();
@@ -162,29 +192,30 @@ void thp_collapse_upgrade(void)
 	};
 	struct subject s = { };
 
-	thp_need();
+	thp_need_memory();
 	upgrade_run(&upgrade, &s);
 }
 
 /*
- * A folio of 64 KiB, mapped by a contiguous range. All of it is clean, then a CPU
+ * A folio that a contiguous range maps. All of it is clean, then a CPU
  * writes one page and the hardware marks that entry alone: the kernel, which
  * looks at the range as a whole, must not take the others for dirty too.
  */
-#define FOLIO_SIZE	(64UL << 10)
-#define FOLIO		SYSFS "hugepages-64kB/enabled"
+static const char * const contpte_functions[] = { "contpte_ptep_set_access_flags", NULL };
 
 static void prepare_sibling(struct subject *s)
 {
 	struct sva_testdev_pte pte, sibling;
-	char *folio;
+	size_t size = contiguous_size();
+	char *folio, enabled[96];
 
-	if (page_size != 4096)
-		ktap_skip("a range of 64 KiB is contiguous with pages of 4 KiB only");
-	if (!area_write_file(FOLIO, "madvise"))
-		ktap_skip("the kernel maps no folios of 64 KiB");
-	folio = area_map(FOLIO_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
-	if (madvise(folio, FOLIO_SIZE, MADV_HUGEPAGE))
+	snprintf(enabled, sizeof(enabled), SYSFS "hugepages-%zukB/enabled", size >> 10);
+	if (!area_write_file(enabled, "madvise"))
+		ktap_skip("the kernel maps no folios of %zu KiB", size >> 10);
+	if (trace_hits(contpte_functions[0]) == TRACE_INLINED)
+		ktap_skip("the kernel maps folios page by page");
+	folio = area_map(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	if (madvise(folio, size, MADV_HUGEPAGE))
 		die_errno("madvise(MADV_HUGEPAGE)");
 	s->word = (uint64_t *)(folio + 9 * page_size + 8);
 	WRITE_ONCE(*s->word, VALUE_OLD);
@@ -193,7 +224,7 @@ static void prepare_sibling(struct subject *s)
 	ktap_point(pte.desc & DESC_CONTIGUOUS, PRECONDITION,
 		   "a contiguous range maps the folio (descriptor %#llx)",
 		   (unsigned long long)pte.desc);
-	if (madvise(folio, FOLIO_SIZE, MADV_FREE))
+	if (madvise(folio, size, MADV_FREE))
 		die_errno("madvise(MADV_FREE)");
 	WRITE_ONCE(*folio, 1);
 	/* Read by a CPU: were it the device, the kernel would mark the entries as read, and raise them. */
@@ -210,10 +241,9 @@ static void prepare_sibling(struct subject *s)
 
 void contpte_sibling(void)
 {
-	static const char * const functions[] = { "contpte_ptep_set_access_flags", NULL };
 	static const struct upgrade upgrade = {
 		.prepare = prepare_sibling,
-		.functions = functions,
+		.functions = contpte_functions,
 	};
 	struct subject s = { };
 
