@@ -218,6 +218,18 @@ class Workload:
     """Expected clean on every kernel: it shows that the harness works."""
 
 
+@dataclass(frozen=True, slots=True)
+class Differs:
+    """Where a setup changes what is expected of some paths."""
+
+    paths: tuple[str, ...]
+    """Names, or patterns of them."""
+    when: Mapping[str, tuple[bool | int | str, ...]]
+    """Field of the setup, or ``series`` -> values; all must fit."""
+    expect: Outcome
+    why: str
+
+
 IOTLB_OFF = "base-iotlb-off"
 """Variant of a control: the base kernel on an SMMU that caches nothing."""
 BTM_ON = "base-btm"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.model import BuiltKernel, GuestRecord, Kernel, PathResult, Setup, Splat, Workload
+from harness.model import BuiltKernel, GuestRecord, Kernel, Outcome, PathResult, Setup, Splat, Workload
 from harness.past import Stage
 
 
@@ -25,6 +25,8 @@ class Cell:
     """The kernel or the user is at fault, not the harness or the host."""
     stage: Stage = Stage.RAN
     """How far the kernel came."""
+    foreseen: Mapping[str, Outcome] = field(default_factory=dict)
+    """Path -> outcome that reading the source lets expect; none for a kernel that the catalogue does not know."""
 
     @property
     def name(self) -> str:
@@ -34,6 +36,12 @@ class Cell:
         """What became of a path; None when nothing did."""
         found = self.record.results if self.record else ()
         return next((r for r in found if r.path == path), None)
+
+    @property
+    def unforeseen(self) -> tuple[PathResult, ...]:
+        """What is not as expected: the catalogue is wrong, or the path, or the kernel."""
+        found = self.record.results if self.record else ()
+        return tuple(r for r in found if r.outcome is not self.foreseen.get(r.path, r.outcome))
 
     @property
     def splats(self) -> tuple[Splat, ...]:

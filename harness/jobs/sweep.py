@@ -21,7 +21,8 @@ from harness.jobs.results import RunFolder
 from harness.jobs.test_patch import Request
 from harness.jobs.workshop import Workshop
 from harness.layout import project
-from harness.model import BuiltKernel, Kernel, Outcome, Setup, Workload
+from harness.model import BuiltKernel, Differs, Kernel, Outcome, Setup, Workload
+from harness.oracle.foreseen import foreseen
 from harness.past import Stage
 from harness.report import sweep as report
 from harness.sources import catalogue
@@ -33,13 +34,18 @@ DEFAULT_SETUPS = "sweep"
 def sweep(request: Request, shop: Workshop, kernels: Sequence[str]) -> tuple[Sweep, ExitStatus]:
     """Run everything that ``kernels``, ``request.setups`` and ``request.workloads`` name."""
     clock = time.monotonic()
-    workloads = catalogue.workloads(project().guest_tests / "workloads" / "catalogue.yaml", request.workloads)
+    file = project().guest_tests / "workloads" / "catalogue.yaml"
+    workloads, differs = catalogue.workloads(file, request.workloads), catalogue.differences(file)
     setups = catalogue.setups(
         project().root / "setups.yaml", request.setups or DEFAULT_SETUPS, accel=request.accel
     )
     found = {kernel.digest: kernel for kernel in map(shop.kernel, dict.fromkeys(kernels or [""]))}
     emulator, image = shop.emulator, shop.guest_image
-    cells = [cell for kernel in found.values() for cell in _built(kernel, setups, shop)]
+    cells = [
+        replace(cell, foreseen=_foreseen(cell, workloads, differs))
+        for kernel in found.values()
+        for cell in _built(kernel, setups, shop)
+    ]
     runner = GuestRunner(shop.cache, emulator, image, fresh=request.fresh, elsewhere=shop.elsewhere)
     jobs = {n: _job(cell, cell.built, workloads) for n, cell in enumerate(cells) if cell.built}
     known = sum(runner.known(job) for job in jobs.values())
@@ -110,6 +116,11 @@ def _built(kernel: Kernel, setups: Sequence[Setup], shop: Workshop) -> list[Cell
         else:
             cells.append(Cell(kernel, setup, result))
     return cells
+
+
+def _foreseen(cell: Cell, workloads: Sequence[Workload], differs: Sequence[Differs]) -> dict[str, Outcome]:
+    found = {w.path: foreseen(w, cell.kernel.version, cell.setup, differs) for w in workloads}
+    return {path: outcome for path, outcome in found.items() if outcome is not None}
 
 
 def _job(cell: Cell, built: BuiltKernel, workloads: tuple[Workload, ...]) -> GuestJob:

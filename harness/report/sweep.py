@@ -49,6 +49,8 @@ def _print(sweep: Sweep, console: Console) -> None:
             console.print(Text(f"no run   {cell.name}: {one_line(cell.error)}"))
     for outcome, line in _why(sweep, letters):
         console.print(Text(f"{outcome:8} ", style=STYLE.get(outcome, "yellow")).append(line, style="default"))
+    for line in _unforeseen(sweep, letters):
+        console.print(Text("unlike   ", style="yellow").append(line, style="default"))
     if sweep.known:
         console.print(Text(f"known    {sweep.known} of {len(sweep.cells)} guests, from earlier runs"))
     if sweep.folder is not None:
@@ -108,14 +110,28 @@ def _why(sweep: Sweep, letters: dict[str, str]) -> Iterator[tuple[Outcome, str]]
                 if result.outcome is not Outcome.PASS:
                     why = explain(result) if result.outcome in _EXPLAINED else result.reason
                     groups.setdefault((result.path, result.outcome, why), []).append((cell, result))
+        alike: dict[tuple[Outcome, str], list[str]] = {}
         for (path, outcome, why), found in groups.items():
-            where = " ".join(letters[cell.setup.name] for cell, _ in found)
-            head = f"{path} on {kernel.version} [{where}]"
+            where = f"on {kernel.version} [{' '.join(letters[cell.setup.name] for cell, _ in found)}]"
             if isinstance(why, str):
-                yield outcome, f"{head}: {one_line(why)}"
+                alike.setdefault((outcome, f"{where}: {one_line(why)}"), []).append(path)
             else:
                 mended = sweep.mended.get(kernel.digest, {}).get(path, "")
-                yield outcome, head + _in_words(why, found[0][1], mended)
+                yield outcome, f"{path} {where}" + _in_words(why, found[0][1], mended)
+        for (outcome, rest), paths in alike.items():
+            yield outcome, f"{', '.join(paths)} {rest}"
+
+
+def _unforeseen(sweep: Sweep, letters: dict[str, str]) -> Iterator[str]:
+    """What is not as the catalogue expects, once for all setups of a kernel that have the same."""
+    for kernel in sweep.kernels:
+        groups: dict[tuple[str, Outcome, Outcome], list[str]] = {}
+        for cell in sweep.of(kernel):
+            for result in cell.unforeseen:
+                key = (result.path, result.outcome, cell.foreseen[result.path])
+                groups.setdefault(key, []).append(letters[cell.setup.name])
+        for (path, outcome, wanted), setups in groups.items():
+            yield f"{path} on {kernel.version} [{' '.join(setups)}]: {outcome}, {wanted} was expected"
 
 
 def _in_words(why: Explanation, first: PathResult, mended: str) -> str:
@@ -162,6 +178,7 @@ def _cell(cell: Cell, mended: Mapping[str, str]) -> dict[str, Any]:
         "paths": {
             r.path: {
                 "outcome": str(r.outcome),
+                "expected": cell.foreseen.get(r.path),
                 "reason": r.reason,
                 "stalls": r.stalls,
                 "tlbi": r.tlbi,

@@ -11,10 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from harness.errors import UserError
-from harness.model import Outcome, Setup, Workload
+from harness.model import Differs, Outcome, Setup, Workload
 from harness.sources import datafile
 
 
@@ -24,6 +24,8 @@ class _Strict(BaseModel):
 
 _MOST_MEMORY_MIB = 8192
 """Of a guest that a stranger's file describes."""
+_WITHOUT_16K = frozenset({"cortex-a53", "cortex-a57", "cortex-a72"})
+"""ID_AA64MMFR0_EL1.TGran16 is 0: a kernel of 16 KiB pages stops before it can say a word (head.S)."""
 _FAMILY = "family:"
 _CPU_FIRST = ("-cpu-first", ", but a CPU writes the page before the device does")
 _UNCACHED = ("-uncached", ", and the SMMU has not cached its entry before")
@@ -66,9 +68,17 @@ def _clean(expect: dict[str, Outcome]) -> dict[str, Outcome]:
     return {series: Outcome.PASS if outcome.bad else outcome for series, outcome in expect.items()}
 
 
+class _DiffersRow(_Strict):
+    paths: tuple[str, ...] = Field(min_length=1)
+    when: dict[str, tuple[bool | int | str, ...]] = Field(min_length=1)
+    expect: Outcome
+    why: str
+
+
 class _Workloads(_Strict):
     mended: dict[str, str] = {}
     workloads: tuple[_WorkloadRow, ...]
+    differs: tuple[_DiffersRow, ...] = ()
 
 
 class _SetupRow(_Strict):
@@ -87,6 +97,13 @@ class _SetupRow(_Strict):
     contpte: bool = True
     debug: bool = False
     kasan: bool = False
+
+    @field_validator("page_kib")
+    @classmethod
+    def _had_by_cpu(cls, value: int, info: ValidationInfo) -> int:
+        if value == 16 and info.data.get("cpu") in _WITHOUT_16K:
+            raise ValueError(f"{info.data['cpu']} has no pages of 16 KiB; cortex-a35 and cortex-a76 have")
+        return value
 
     @field_validator("stall", "btm", mode="before")
     @classmethod
@@ -117,6 +134,23 @@ def workloads(path: Path, select: str = "") -> tuple[Workload, ...]:
         if not fnmatch.filter(names, pattern):
             raise UserError(f"unknown workload '{pattern}': {datafile.nearest(pattern, names)}")
     return tuple(r for r in rows if any(_chosen(r, pattern) for pattern in wanted))
+
+
+def differences(path: Path) -> tuple[Differs, ...]:
+    """Where a setup changes what is expected of some paths. UserError when a row is about nothing there is."""
+    table = datafile.load(path, _Workloads)
+    names = [one.path for row in table.workloads for one in row.expanded({})]
+    fields = ("series", *_SetupRow.model_fields)
+    for row in table.differs:
+        for pattern in row.paths:
+            if not fnmatch.filter(names, pattern):
+                raise UserError(
+                    f"{path}: differs: no path is called '{pattern}'; {datafile.nearest(pattern, names)}"
+                )
+        for key in row.when:
+            if key not in fields:
+                raise UserError(f"{path}: differs: no field '{key}'; {datafile.nearest(key, list(fields))}")
+    return tuple(Differs(**row.model_dump()) for row in table.differs)
 
 
 def _chosen(row: Workload, pattern: str) -> bool:

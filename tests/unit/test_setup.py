@@ -62,6 +62,7 @@ def test_a_setup_is_changed_by_name() -> None:
         ("cortex-a57+iotlb=-1", "iotlb=-1"),
         ("cortex-a57+ssidsize=21", "ssidsize=21"),
         ("cortex-a57+page_kib=8", "page_kib=8"),
+        ("cortex-a57+page_kib=16", "page_kib=16: .*cortex-a57 has no pages of 16 KiB; cortex-a35"),
     ],
 )
 def test_a_change_that_cannot_be_is_named(name: str, words: str) -> None:

@@ -17,11 +17,13 @@ from harness.errors import ExitStatus, FaultloopError, InfrastructureError, User
 from harness.jobs import guests, history, pool
 from harness.jobs import sweep as job
 from harness.jobs.test_patch import Request
-from harness.model import Emulator, GuestImage, GuestRecord, Outcome, PathResult, Series, Setup, Workload
+from harness.model import Differs, Emulator, GuestImage, GuestRecord, Outcome, PathResult, Series, Setup, Workload
 from harness.oracle.explain import describe, explain
+from harness.oracle.foreseen import foreseen
 from harness.progress import Progress
 from harness.recorded import RawGuest, WorkloadRun
 from harness.report import sweep as report
+from harness.sources import catalogue
 from harness.swept import Cell, Sweep
 from tests.unit import runs
 
@@ -233,3 +235,41 @@ def test_what_is_done_is_kept_when_it_is_interrupted(tmp_path: Path, monkeypatch
 def test_a_kernel_that_does_not_build_is_a_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = run(tmp_path, monkeypatch, setups="cortex-a57,a57-kasan")
     assert [c.error for c in found.done.cells] == ["", "it does not build", "", "it does not build"]
+
+
+def test_what_is_not_as_expected_has_a_line_for_all_setups_that_have_it() -> None:
+    loop, good = result("anon-reuse", "LOOP"), result("munmap", "PASS")
+    wanted = {"anon-reuse": Outcome.PASS, "munmap": Outcome.PASS}
+    cells = [cell(A57, loop, good, foreseen=wanted), cell(A76, loop, good, foreseen=wanted), cell(A57, loop, good)]
+    text = report.plain(swept(*cells[:2]))
+    assert "unlike   anon-reuse on 6.1.192 [a b]: LOOP, PASS was expected\n" in text and text.count("unlike") == 1
+    assert "unlike" not in report.plain(swept(cells[2]))
+    told = json.loads(report.dump(swept(cells[0]), 1))["cells"][0]["paths"]
+    assert told["anon-reuse"]["expected"] == "PASS"
+
+
+def test_a_setup_changes_what_is_expected() -> None:
+    rows = (
+        Differs(("thp-*",), {"page_kib": (64,)}, Outcome.SKIP, ""),
+        Differs(("thp-reuse",), {"hw_dirty": (True,), "series": ("6.1",)}, Outcome.PASS, ""),
+    )
+    thp = Workload("thp-reuse", "A", "", expect={"6.1": Outcome.LOOP, "6.12": Outcome.LOOP, "7.3": Outcome.SKIP})
+    assert foreseen(thp, "6.1.192", A57, rows) is Outcome.LOOP
+    assert foreseen(thp, "6.1.192", replace(A57, page_kib=64), rows) is Outcome.SKIP
+    assert foreseen(thp, "6.1.192", A76, rows) is Outcome.PASS
+    assert foreseen(thp, "6.12.3", A76, rows) is Outcome.LOOP
+    assert foreseen(thp, "6.12.3", replace(A76, iotlb=0), rows) is Outcome.PASS
+    assert foreseen(thp, "7.3.4", replace(A57, page_kib=64), rows) is Outcome.SKIP
+    assert foreseen(thp, "7.4-rc1", A57, rows) is None
+
+
+def test_rows_of_what_differs_are_about_something(tmp_path: Path) -> None:
+    row = "{paths: ['mun*'], when: {thp: [never]}, expect: SKIP, why: x}"
+    good = f"workloads:\n- {{path: munmap, family: C, what: x}}\ndiffers:\n- {row}\n"
+    file = tmp_path / "catalogue.yaml"
+    file.write_text(good)
+    assert catalogue.differences(file)[0].when == {"thp": ("never",)}
+    for old, new, words in (("mun*", "mum*", "no path is called 'mum"), ("thp:", "thb:", "no field 'thb'; .*thp")):
+        file.write_text(good.replace(old, new))
+        with pytest.raises(UserError, match=words):
+            catalogue.differences(file)
