@@ -7,12 +7,14 @@ where the kernel gives the SMMU the CPU's own ASID: no broadcast reaches an entr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from harness.jobs.guests import GuestJob
-from harness.model import BTM_ON, IOTLB_OFF, BuiltKernel, GuestRecord, Kernel, Outcome, Setup, Workload
+from harness.model import BTM_ON, IOTLB_OFF, BuiltKernel, Differs, GuestRecord, Kernel, Outcome, Setup, Workload
+from harness.oracle.foreseen import foreseen
 
+_LOOPS = (Outcome.LOOP, Outcome.STALE)
 _SVA = "drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3-sva.c"
 _SHARES = "arm_smmu_share_asid("
 """The function that makes a process's ASID the SMMU's own (until Linux 6.9)."""
@@ -22,17 +24,29 @@ def jobs(
     records: Sequence[GuestRecord], base: BuiltKernel, setups: Sequence[Setup], workloads: Sequence[Workload]
 ) -> list[GuestJob]:
     """A guest of each control for each setup in which the base loops, with the paths that do."""
+    looping: dict[str, set[str]] = {}
+    for rec in records:
+        if rec.variant == "base":
+            looping.setdefault(rec.setup, set()).update(r.path for r in rec.results if r.outcome in _LOOPS)
+    return _jobs(looping, base, setups, workloads)
+
+
+def expected(
+    base: BuiltKernel, setups: Sequence[Setup], workloads: Sequence[Workload], differs: Sequence[Differs]
+) -> list[GuestJob]:
+    """The same, by what the catalogue expects of the base: for a host that has nothing else to do meanwhile."""
+    version = base.kernel.version
+    looping = {s.name: {w.path for w in workloads if foreseen(w, version, s, differs) in _LOOPS} for s in setups}
+    return _jobs(looping, base, setups, workloads)
+
+
+def _jobs(
+    looping: Mapping[str, set[str]], base: BuiltKernel, setups: Sequence[Setup], workloads: Sequence[Workload]
+) -> list[GuestJob]:
     made = []
     snoops = shares_asids(base.kernel)
     for setup in setups:
-        looping = {
-            r.path
-            for rec in records
-            if rec.variant == "base" and rec.setup == setup.name
-            for r in rec.results
-            if r.outcome in (Outcome.LOOP, Outcome.STALE)
-        }
-        chosen = tuple(w for w in workloads if w.path in looping)
+        chosen = tuple(w for w in workloads if w.path in looping.get(setup.name, ()))
         if chosen:
             made.append(GuestJob(IOTLB_OFF, base, replace(setup, iotlb=0), chosen))
         # A broadcast is for one address space; what no kernel mends is about an entry of two.

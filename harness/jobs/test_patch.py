@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -134,13 +135,25 @@ def _guests(
     base, patched = variants
     jobs = [GuestJob("base", base, s, workloads) for s in setups]
     jobs += [GuestJob("patched", patched, s, workloads) for s in setups] if patched else []
-    with shop.progress.step(f"{len(jobs)} guests", like=f"guests {len(jobs)}") as step:
-        done = step.counter(len(jobs), "guests")
-        records = runner.run(jobs, where, at_once=request.guests_at_once, on_done=done)
+    ahead: list[GuestJob] = []
+    if len(jobs) < request.guests_at_once:  # a CPU would stand idle
+        differs = catalogue.differences(layout.project().guest_tests / "workloads" / "catalogue.yaml")
+        ahead = controls.expected(base, setups, workloads, differs)
+    everything = [*jobs, *ahead]
+    with shop.progress.step(f"{len(everything)} guests", like=f"guests {len(everything)}") as step:
+        done = step.counter(len(everything), "guests")
+        records = runner.run(everything, where, at_once=request.guests_at_once, on_done=done)
         step.worked = runner.ran > 0
-        step.note = f"{runner.ran} run, {len(jobs) - runner.ran} from the cache"
+        step.note = f"{runner.ran} run, {len(everything) - runner.ran} from the cache"
+    records, early = records[: len(jobs)], records[len(jobs) :]
     _check_boots(records, base)
     again = controls.jobs(records, base, setups, workloads)
+    for job, record in zip(ahead, early, strict=True):
+        if job in again:
+            again.remove(job)
+            records.append(record)
+        else:  # the base did not as expected
+            shutil.rmtree(where / job.name)
     if again:
         with shop.progress.step("controls", like=f"controls {len(again)}") as step:
             already = runner.ran

@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from harness.errors import ExitStatus, UserError
 from harness.jobs import controls
 from harness.jobs import test_patch as job
+from harness.jobs.guests import GuestJob
 from harness.model import BuiltKernel, GuestRecord, Outcome, PathResult, Series, Setup, Splat, Workload
 from harness.oracle import sva
+from harness.progress import Progress
 from tests.unit.runs import built
 
 SETUPS = (Setup("cortex-a57", "cortex-a57"), Setup("cortex-a76", "cortex-a76"))
@@ -94,6 +98,49 @@ def test_btm_is_no_control_where_the_smmu_has_asids_of_its_own(base: BuiltKernel
         share_asids(base.kernel.tree, text)
     (off,) = controls.jobs([record("cortex-a57", "LOOP", "PASS", "PASS")], base, SETUPS, WORKLOADS)
     assert off.setup.iotlb == 0
+
+
+class Runner:
+    """Its guests of the base loop on ``looping``, the others pass."""
+
+    def __init__(self, looping: set[str]) -> None:
+        self.looping, self.ran, self.rounds = looping, 0, list[list[str]]()
+
+    def run(self, jobs: Sequence[GuestJob], where: Path, **_: object) -> list[GuestRecord]:
+        found = []
+        for one in jobs:
+            (where / one.name).mkdir(parents=True)  # as a guest's logs: not twice
+            bad = self.looping if one.variant == "base" else set()
+            results = tuple(
+                PathResult(w.path, one.setup.name, Outcome.LOOP if w.path in bad else Outcome.PASS)
+                for w in one.workloads
+            )
+            found.append(GuestRecord(one.variant, one.setup.name, results, "POWEROFF"))
+        self.rounds.append([f"{one.name}: {' '.join(w.path for w in one.workloads)}" for one in jobs])
+        return found
+
+
+@pytest.mark.parametrize("looping", [{"anon-reuse"}, {"anon-reuse", "thp-reuse"}, set()])
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_an_idle_cpu_runs_the_control_that_is_expected(
+    base: BuiltKernel, tmp_path: Path, looping: set[str], at_once: int
+) -> None:
+    """And where the base does not as expected, that control is forgotten, and the right one is run."""
+    expect = {"6.1": Outcome.LOOP}
+    workloads = tuple(replace(w, expect=expect if w.path == "anon-reuse" else {}) for w in WORKLOADS)
+    runner, where = Runner(looping), tmp_path / "results"
+    shop = SimpleNamespace(progress=Progress(tmp_path / "timings.json", quiet=True))
+    request = job.Request(guests_at_once=at_once)
+    records = job._guests(runner, request, shop, where, (base, None), SETUPS[:1], workloads)  # type: ignore[arg-type]
+    control = [f"base-iotlb-off/cortex-a57: {' '.join(sorted(looping))}"] if looping else []
+    assert [[r.path for r in rec.results] for rec in records[1:]] == ([sorted(looping)] if looping else [])
+    first = ["base/cortex-a57: anon-reuse thp-reuse unmapped"]
+    if at_once == 1:
+        assert runner.rounds == ([first, control] if control else [first])
+    else:
+        ahead = ["base-iotlb-off/cortex-a57: anon-reuse"]
+        assert runner.rounds == ([[*first, *ahead], control] if control not in ([], ahead) else [[*first, *ahead]])
+    assert (where / "base-iotlb-off/cortex-a57").is_dir() == bool(control)
 
 
 def test_one_run_has_one_kernel() -> None:
