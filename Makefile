@@ -56,6 +56,7 @@ help:
 	@echo 'make doctor                                                        what is missing on this host'
 	@echo 'make test       all tests that fit into an hour on a new machine; make test-long: the rest'
 	@echo 'make bench      [NAMES=...] [ROUNDS=5] [COLD=n] [SUITE=n]           what the harness costs, against the bare commands'
+	@echo 'make endurance  [SOAK=200] [ROUNDS=20]                              guests in a row, and under full load: no leak, no other outcome'
 	@echo 'make check      format, lint, types, unit tests: under a minute'
 
 setup:
@@ -187,6 +188,12 @@ test-unit test-vm test-browser: setup
 test-long: setup-test
 	@"$$(tools/setup.sh)" -m tests.emulator.mutants; mutants=$$?; \
 	"$$(tools/setup.sh)" -P -m pytest -q tests/unit tests/tools tests/lifecycle tests/browser tests/emulator tests/vm && exit $$mutants
+
+# SOAK guests in a row, ROUNDS of family A beside stress-ng: docs/reliability.md
+.PHONY: endurance
+endurance: setup-test
+	@SOAK=$(call quote,$(or $(SOAK),200)) ROUNDS=$(call quote,$(or $(ROUNDS),20)) \
+		"$$(tools/setup.sh)" -P -m pytest -q -s tests/vm/test_endurance.py
 
 # NAMES=, ROUNDS=, COLD=, SUITE=, WORKERS=: docs/performance.md
 bench: setup
