@@ -188,13 +188,13 @@ def below() -> list[psutil.Process]:
 
 
 def wait_for(name: str, seconds: float = SECONDS) -> psutil.Process:
-    """Until a process whose name begins so runs below this one."""
+    """Until a process whose name begins so runs below this one; one that has ended is none."""
     found: list[psutil.Process] = []
 
     def look() -> bool:
         for process in below():
             with contextlib.suppress(psutil.NoSuchProcess):
-                if process.name().startswith(name):
+                if process.name().startswith(name) and alive(process):
                     found.append(process)
         return bool(found)
 
