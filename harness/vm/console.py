@@ -201,12 +201,15 @@ class Console:
             whole.append(self._partial)
             self._partial = b""
         self._count += len(whole)
-        for raw in whole:
-            line = _text(raw[:LINE_BYTES])
-            self._recent.append(line)
-            for name, pattern in self._watch.items():
-                if name not in self._seen and pattern.search(line):
-                    self._seen[name] = line
+        lines = [_text(raw[:LINE_BYTES]) for raw in whole]
+        self._recent.extend(lines)
+        # All at once first: of a flood, no line is looked at by itself.
+        text = "\n".join(lines)
+        for name, pattern in self._watch.items():
+            if name not in self._seen and pattern.search(text):
+                found = next((line for line in lines if pattern.search(line)), None)
+                if found is not None:
+                    self._seen[name] = found
 
 
 def _text(line: bytes) -> str:
