@@ -81,16 +81,16 @@ def charge(console: Iterable[str]) -> tuple[dict[str, list[Splat]], list[Splat]]
 def _left_out(console: Sequence[str]) -> tuple[int, set[str]]:
     """Bytes that the log of a console lacks, and the paths of which it has all: from ``begin`` to ``end``."""
     whole: set[str] = set()
-    bytes_out, current = 0, ""
+    bytes_out, current, cut_in = 0, "", ""
     for line in console:
         if cut := _CUT.match(line):
-            bytes_out, current = int(cut.group(1)), ""
+            bytes_out, cut_in, current = int(cut.group(1)), current, ""
         elif mark := _MARK.search(line):
             word, path = mark.groups()
             if word == "end" and path == current:
                 whole.add(path)
             current = path if word == "begin" else ""
-    return bytes_out, whole
+    return bytes_out, whole - {cut_in}
 
 
 def _doubted(result: PathResult, bytes_out: int) -> PathResult:

@@ -124,6 +124,8 @@ def test_a_path_whose_part_of_the_log_was_left_out_did_not_pass() -> None:
         record = guest.assemble([raw(run("a", PASSING), run("b", PASSING))], [console])
         assert outcomes(record) == [Outcome.PASS, Outcome.ERROR]
         assert record.results[1].reason == "900 bytes of the console's log were left out, perhaps of this path's"
+    again = [*marked(path="a"), marked(path="b")[0], CUT, *marked(path="b")]
+    assert outcomes(guest.assemble([raw(run("a", PASSING), run("b", PASSING))], [again]))[1] is Outcome.ERROR
 
 
 def test_what_is_seen_to_be_wrong_stands_without_the_whole_log() -> None:
