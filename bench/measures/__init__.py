@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from bench.frame import Measure
-from bench.measures import bisection, boot, cold, imports, memory, pool, suite, sweep, verdict
+from bench.measures import bisection, boot, cold, imports, memory, pool, suite, sweep, verdict, virtme
 
 ALL: tuple[Measure, ...] = (
     *boot.MEASURES,
@@ -16,4 +16,5 @@ ALL: tuple[Measure, ...] = (
     *pool.MEASURES,
     *suite.MEASURES,
     *imports.MEASURES,
+    *virtme.MEASURES,
 )

@@ -195,8 +195,8 @@ def _listing(entry: Path) -> tuple[list[tuple[str, int, str]], str]:
     """
     argv = ["find", str(entry), "-mindepth", "1", "!", "-type", "d", "-printf", "%y %s %P\\0"]
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    records = (record.split(b" ", 2) for record in done.stdout.split(b"\0")[:-1])
-    found = [(kind.decode(), int(size), os.fsdecode(name)) for kind, size, name in records]
+    records = (record.split(" ", 2) for record in os.fsdecode(done.stdout).split("\0")[:-1])
+    found = [(kind, int(size), name) for kind, size, name in records]
     return [item for item in found if item[2] != MANIFEST], done.stderr.decode(errors="replace").strip()
 
 

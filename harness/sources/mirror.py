@@ -13,10 +13,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import select
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -40,6 +40,7 @@ _ALL_OLDER = "no commits selected for shallow"
 """What git says when nothing is newer than the date."""
 _ASK_SECONDS = 300.0
 _FETCH_SECONDS = 6 * 3600.0
+_END_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +165,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
-        deadline = time.monotonic() + 5.0
-        while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
+        ended = os.pidfd_open(process.pid)  # not reaped yet: there is one
+        try:
+            select.select([ended], [], [], _END_SECONDS)
+        finally:
+            os.close(ended)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

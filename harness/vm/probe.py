@@ -171,8 +171,8 @@ def dump(qmp: Qmp, console: Console, process: Process, deadline: float) -> list[
             tried.append(f"SysRq-{key} ({what}): in console.log")
         end = time.monotonic() + _DUMP_SECONDS
         # A pause in a dump of all tasks means that it is over.
-        while console.silence < 1.0 and time.monotonic() < end:
-            time.sleep(0.2)
+        while (left := min(1.0 - console.silence, end - time.monotonic())) > 0:
+            time.sleep(left)
         qmp.hmp("info registers -a", deadline=deadline)
         tried.append("info registers -a: in qmp.log")
     return tried
