@@ -45,19 +45,17 @@ _QEMU = """\
 #!{python}
 import os, signal, sys
 argv = sys.argv[1:]
-only = {only!r}
-if only in " ".join(argv):
-    before = {archive!r}
-    if before:
-        at = argv.index("-initrd") + 1
-        memory = os.memfd_create("initramfs", 0)
-        with open(memory, "wb", closefd=False) as out:
-            for name in (argv[at], before):
-                with open(name, "rb") as file:
-                    out.write(file.read())
-                out.write(bytes(-out.tell() % 4))
-        argv[at] = f"/proc/self/fd/{{memory}}"
-        argv[argv.index("-append") + 1] += " rdinit=/fault/init"
+if {only!r} not in " ".join(argv):
+    os.execv({qemu!r}, [{qemu!r}, *argv])
+at = argv.index("-initrd") + 1
+memory = os.memfd_create("initramfs", 0)
+with open(memory, "wb", closefd=False) as out:
+    for name in (argv[at], {archive!r}):
+        with open(name, "rb") as file:
+            out.write(file.read())
+        out.write(bytes(-out.tell() % 4))
+argv[at] = f"/proc/self/fd/{{memory}}"
+argv[argv.index("-append") + 1] += " rdinit=/fault/init"
 {code}
 os.execv({qemu!r}, [{qemu!r}, *argv])
 """
@@ -116,12 +114,12 @@ class Broken:
 
     place: Place
 
-    def run(self, *words: str, paths: Sequence[str] = PATHS) -> Called:
-        return self.start(*words, paths=paths).end()
+    def run(self, *words: str, paths: Sequence[str] = PATHS, setups: str = "cortex-a57") -> Called:
+        return self.start(*words, paths=paths, setups=setups).end()
 
-    def start(self, *words: str, paths: Sequence[str] = PATHS) -> Command:
+    def start(self, *words: str, paths: Sequence[str] = PATHS, setups: str = "cortex-a57") -> Command:
         verb = words or ("run", "--kernel", "6.1")
-        return self.place.start(*verb, "--setup", "cortex-a57", "--workloads", ",".join(paths), "--json")
+        return self.place.start(*verb, "--setup", setups, "--workloads", ",".join(paths), "--json")
 
     def logs(self, boot: int = 0, variant: str = "base") -> Path:
         """Of a guest, while it runs or afterwards."""

@@ -101,6 +101,17 @@ def test_killed_in_a_patched_guest_is_no_regression(shop: Workshop, tmp_path: Pa
         assert outcomes(called, "patched") == {**OTHERS, FAULTY: "ERROR"}
 
 
+def test_what_another_guest_found_is_kept(shop: Workshop, tmp_path: Path) -> None:
+    """One of two does not start: the run fails, and the next one has the other's record."""
+    fault = Fault(qemu="os.kill(os.getpid(), signal.SIGKILL)", only="cortex-a76")
+    with broken(tmp_path, shop, fault) as broke:
+        called = broke.run(setups="cortex-a57,cortex-a76")
+        assert called.status == 4
+        assert "QEMU ended during start (killed by signal 9)" in called.stderr
+        assert broke.records() == 1
+        assert "0 run, 1 from the cache" in broke.run().stderr
+
+
 def test_stopped_in_a_workload(shop: Workshop, tmp_path: Path) -> None:
     """SIGSTOP: it is alive and answers nothing."""
     with broken(tmp_path, shop, Fault(PAUSE)) as broke:
