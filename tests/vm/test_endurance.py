@@ -35,14 +35,15 @@ def full_load(folder: Path) -> Iterator[None]:
     program = shutil.which("stress-ng")
     if program is None:
         pytest.fail("stress-ng is not installed: tools/setup.sh --test installs it")
-    argv = [program, "--quiet", "--temp-path", str(folder), "--cpu", "0", "--switch", "1", "--iomix", "1"]
-    with subprocess.Popen([*argv, "--vm", "1", "--vm-bytes", "256M"], stdin=subprocess.DEVNULL) as process:
+    argv = [program, "--quiet", "--temp-path", str(folder), "--cpu", "0", "--switch", "1"]
+    argv += ["--hdd", "1", "--hdd-bytes", "64M", "--vm", "1", "--vm-bytes", "256M"]
+    # A session of its own: it signals its process group.
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, start_new_session=True) as process:
         try:
             yield
             assert process.poll() is None, "stress-ng ended before the guests"
         finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(60)
+            process.send_signal(signal.SIGTERM)
 
 
 def family_a(place: Place) -> dict[str, str]:
