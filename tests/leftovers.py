@@ -28,7 +28,7 @@ from tests.vm.command import ROOT, Called
 
 PATIENCE = 10.0
 """Seconds that what has been killed, or lost its parent, may take to go."""
-SECONDS = 120.0
+SECONDS = 300.0
 """That a phase of a command may take to come."""
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
