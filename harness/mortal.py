@@ -9,7 +9,10 @@ could deadlock on a lock that another thread held.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
+
+from harness.errors import InfrastructureError
 
 # $0 is the harness's pid: had the harness died before prctl(), nothing would send the signal any more.
 GUARD = ("setpriv", "--pdeathsig", "KILL", "--", "sh", "-c", 'test "$PPID" -eq "$0" && exec "$@"')
@@ -19,4 +22,6 @@ MISSING = "setpriv is part of util-linux: install it"
 
 def bound(argv: Sequence[str]) -> list[str]:
     """The command line of a program that is killed when the calling thread ends."""
+    if shutil.which(GUARD[0]) is None:
+        raise InfrastructureError(f"{GUARD[0]}: not found; install util-linux")
     return [*GUARD, str(os.getpid()), *argv]

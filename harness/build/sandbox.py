@@ -163,6 +163,9 @@ class Sandbox:
         stack: contextlib.ExitStack,
     ) -> tuple[list[str], dict[str, str]]:
         """Command line and environment."""
+        for tool in ("choom", "prlimit"):
+            if shutil.which(tool, path=PATH) is None:
+                raise InfrastructureError(f"{tool}: not found; install util-linux")
         bounds = [f"--fsize={limits.disk}:{limits.disk}", *_address_space(limits)]
         guard = ["choom", "-n", _OOM_VICTIM, "--", "prlimit", "--core=0:0", *bounds, "--"]
         basic = {"PATH": PATH, "HOME": "/tmp", "LC_ALL": "C", "TZ": "UTC", **env}
