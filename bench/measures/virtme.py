@@ -30,17 +30,9 @@ from harness.errors import InfrastructureError
 from harness.model import BuiltKernel, Series
 
 ROOT = (
-    "bash",
-    "coreutils",
-    "mount",
-    "util-linux",
-    "base-files",
-    "base-passwd",
-    "sed",
-    "grep",
-    "mawk",
-    "findutils",
-    "hostname",
+    *("bash", "coreutils", "mount", "util-linux", "base-files", "base-passwd", "sed", "grep", "mawk", "findutils"),
+    # what names the ports that a command's output goes through, and what powers off
+    *("hostname", "iproute2", "udev", "systemd-sysv"),
 )
 _ETC = {
     "group": "root:x:0:\ntty:x:5:\n",
@@ -48,7 +40,7 @@ _ETC = {
     "passwd": "root:x:0:0:root:/root:/bin/bash\n",  # last: that the folder is complete
 }
 _MARK = "faultloop-bench:"
-_SECONDS = 300.0
+_SECONDS = 120.0
 
 
 @contextmanager
