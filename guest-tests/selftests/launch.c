@@ -132,10 +132,9 @@ static void become(char **argv, int output, const sigset_t *mask)
 	dup2(output, STDOUT_FILENO);
 	dup2(output, STDERR_FILENO);
 	sigprocmask(SIG_SETMASK, mask, NULL);
-	if (!chdir(dirname(folder)) && !ptrace(PTRACE_TRACEME, 0, NULL, NULL)) {
-		chmod(argv[0], 0755);	/* an archive of modules has no programs */
+	chmod(argv[0], 0755);	/* an archive of modules has no programs */
+	if (!chdir(dirname(folder)) && !ptrace(PTRACE_TRACEME, 0, NULL, NULL) && follow_filter())
 		execv(argv[0], argv);
-	}
 	dprintf(output, "launch: %s: %s\n", argv[0], strerror(errno));
 	_exit(STATUS_OURS);
 }

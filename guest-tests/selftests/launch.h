@@ -14,9 +14,7 @@ struct process {
 	pid_t pid;		/* 0: this slot is free */
 	int device;		/* its own open file, which is its binding */
 	uint32_t pasid;
-	bool first;		/* the program itself */
 	bool waits;		/* for a child of vfork(): no signal stops it */
-	bool in_call;		/* between the two stops of a system call that changes mappings */
 };
 
 #define MOST_PROCESSES	16	/* that are followed at once; what comes beyond runs by itself */
@@ -43,6 +41,7 @@ void audit(const char *when);
 /* follow.c: who is there */
 extern struct process processes[MOST_PROCESSES];
 struct process *first_process(void);
+bool follow_filter(void);	/* in the program's process, which becomes the first one */
 void follow_first(pid_t pid);
 void look_after(void);
 void audit_stopped(const char *when);
