@@ -100,6 +100,7 @@ static const struct path {
 	{ "unbind", unbind, ONE },
 	{ "driver-removal", driver_removal, ONE },
 	{ "reclaim", reclaim, ONE },
+	{ "over-ram", over_ram, ONE },
 	{ "writeback", writeback, ONE },
 	{ "unmapped", unmapped, ONE },
 	{ "prot-none", prot_none, ONE },

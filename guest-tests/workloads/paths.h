@@ -93,6 +93,9 @@ void exec_path(void);
 void unbind(void);
 void driver_removal(void);
 
+/* over_ram.c */
+void over_ram(void);
+
 /* reclaim.c */
 void reclaim(void);
 void writeback(void);

@@ -58,7 +58,8 @@ void window_open(struct window *window, const void *addr, size_t size)
 	window->size = size;
 	area_settle();
 	window->opened_ns = now_ns();
-	trace_open();
+	if (!window->untraced)
+		trace_open();
 	window->subscriber_before = subscriber_counts();
 	window->before = dma_counters();
 }
@@ -81,9 +82,11 @@ void window_close(struct window *window)
 		nanosleep(&poll, NULL);
 	}
 	window->subscriber_after = subscriber_counts();
-	trace_close();
+	if (!window->untraced)
+		trace_close();
 	window->closed_ns = now_ns();
-	trace_count(window->addr, window->size);
+	if (!window->untraced)
+		trace_count(window->addr, window->size);
 }
 
 /* The device's faults are served here: a page that nobody touched can be written. */
@@ -231,8 +234,10 @@ void tell_window(const struct window *window, const struct sva_testdev_dma *dma)
 	ktap_fact("retries", "%u", dma->retries);
 	ktap_fact("max_stalls", "%u", dma_max_stalls);
 	ktap_fact("tlbi", "%llu", (unsigned long long)(a->tlbi - b->tlbi));
-	tell_hits("notifier_calls", trace_hits("notifier"));
-	tell_hits("notifier_calls_elsewhere", trace_elsewhere("notifier"));
+	if (!window->untraced) {
+		tell_hits("notifier_calls", trace_hits("notifier"));
+		tell_hits("notifier_calls_elsewhere", trace_elsewhere("notifier"));
+	}
 	ktap_fact("resumes", "%llu", (unsigned long long)(a->resumes - b->resumes));
 	ktap_fact("evictions", "%llu",
 		  (unsigned long long)(a->full_flushes - b->full_flushes));

@@ -51,6 +51,7 @@ struct view view_of(const void *addr);
  * the device has ended and the SMMU has been answered.
  */
 struct window {
+	bool untraced;		/* more goes on in it than can be told event by event */
 	const char *addr;
 	size_t size;
 	struct sva_testdev_counters before, after;

@@ -29,21 +29,6 @@
 #define EACH		16		/* accesses: all pages go to swap */
 #define ENOUGH		8		/* accesses that failed: each takes its time */
 
-static long counter(const char *file, const char *name)
-{
-	char line[128], format[64];
-	FILE *in = fopen(file, "r");
-	long value = -1;
-
-	snprintf(format, sizeof(format), "%s %%ld", name);
-	while (in && value < 0 && fgets(line, sizeof(line), in))
-		if (sscanf(line, format, &value) != 1)
-			value = -1;
-	if (in)
-		fclose(in);
-	return value;
-}
-
 static uint64_t value_of(size_t page, unsigned int round)
 {
 	return VALUE_DEVICE + page * 0x10001 + ((uint64_t)round << 32);
@@ -153,25 +138,25 @@ void reclaim(void)
 	struct window window;
 	struct loss loss;
 	void *scratch;
-	long out, in;
+	struct swap_counts before, after;
 
 	swap_begin();
 	prove_faults_served();
 	scratch = area_map(page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	dma = dma_write(scratch, 1);
-	out = counter("/proc/vmstat", "pswpout");
-	in = counter("/proc/vmstat", "pswpin");
+	before = swap_counts();
 	window_open(&window, scratch, page_size);
 	start_users();
 	loss = end_users();
 	audit = dma_audit();
 	window_close(&window);
-	out = counter("/proc/vmstat", "pswpout") - out;
-	in = counter("/proc/vmstat", "pswpin") - in;
+	after = swap_counts();
+	after.out -= before.out;
+	after.in -= before.in;
 
-	ktap_point(out >= PAGES && (in >= PAGES || loss.failed), PRECONDITION,
-		   "pages went to swap and came back: %ld out, %ld in, of %d", out, in,
-		   PROCESSES * PAGES);
+	ktap_point(after.out >= PAGES && (after.in >= PAGES || loss.failed), PRECONDITION,
+		   "pages went to swap and came back: %ld out, %ld in, of %d", after.out,
+		   after.in, PROCESSES * PAGES);
 	ktap_point(!loss.failed, PROGRESS, "%u accesses of the device failed", loss.failed);
 	ktap_point(!loss.device_lost && !loss.lost, DATA,
 		   "what the device wrote is there: %u pages were not for the device, %u not in the end",
@@ -180,12 +165,7 @@ void reclaim(void)
 	ktap_point(!audit.all.permissive && !audit.all.wrong_page && !audit.all.unmapped, STALE,
 		   "the IOTLB holds nothing that no table allows (permissive %u, wrong page %u, unmapped %u)",
 		   audit.all.permissive, audit.all.wrong_page, audit.all.unmapped);
-	ktap_fact("swapped_out", "%ld", out);
-	ktap_fact("swapped_in", "%ld", in);
-	ktap_fact("device_faults", "%llu", loss.stalls);
-	if (out > 0)
-		ktap_fact("tlbi_per_page_out", "%.2f",
-			  (double)(window.after.tlbi - window.before.tlbi) / out);
+	tell_swap(&after, loss.stalls, &window);
 	tell_window(&window, &dma);
 }
 

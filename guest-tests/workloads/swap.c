@@ -15,7 +15,7 @@
 
 #define DISK		"/dev/zram0"
 #define CONTROL		"/sys/block/zram0/"
-#define SWAP_SIZE	(32UL << 20)
+#define SWAP_SIZE	(64UL << 20)
 #define PAGEOUT_TRIES	8
 
 /* Layout that swapon() looks for: what a user would have mkswap write. */
@@ -74,4 +74,34 @@ bool swap_out(void *addr, size_t size)
 			die_errno("madvise(MADV_PAGEOUT)");
 	}
 	return area_swapped(addr);
+}
+
+static long vmstat(const char *name)
+{
+	FILE *in = fopen("/proc/vmstat", "r");
+	char line[128], format[64];
+	long value = -1;
+
+	snprintf(format, sizeof(format), "%s %%ld", name);
+	while (in && value < 0 && fgets(line, sizeof(line), in))
+		if (sscanf(line, format, &value) != 1)
+			value = -1;
+	if (in)
+		fclose(in);
+	return value;
+}
+
+struct swap_counts swap_counts(void)
+{
+	return (struct swap_counts) { .out = vmstat("pswpout"), .in = vmstat("pswpin") };
+}
+
+void tell_swap(const struct swap_counts *moved, unsigned long long stalls, const struct window *window)
+{
+	ktap_fact("swapped_out", "%ld", moved->out);
+	ktap_fact("swapped_in", "%ld", moved->in);
+	ktap_fact("device_faults", "%llu", stalls);
+	if (moved->out > 0)
+		ktap_fact("tlbi_per_page_out", "%.2f",
+			  (double)(window->after.tlbi - window->before.tlbi) / moved->out);
 }

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SHORTAGE_H
+#define SHORTAGE_H
+
+#include <stddef.h>
+
+/*
+ * Put memory aside until about so many bytes are left, until this process ends, in
+ * whatever way. Returns what is left then; skips the path where that cannot be done.
+ */
+unsigned long shortage_begin(size_t left);
+
+#endif
