@@ -69,7 +69,7 @@ def _verdict(name: str) -> Callable[[Bench], AbstractContextManager[Pair]]:
 
 def _ours(bench: Bench, name: str, folder: Path, objects: list[str]) -> float:
     ran = judge(bench, new_patch(bench, name, folder), folder / "results")
-    count = json.loads(ran.stdout)["patched"]["objects"]
+    count = json.loads(ran.stdout)["builds"]["patched"]["objects"]
     objects.append(f"ours {count} objects")
     return ran.seconds
 
