@@ -16,7 +16,7 @@ from bench.frame import Found, LeftOut, Measure, alternate
 from bench.measures import ALL
 from bench.table import found_table, then_table
 from harness import layout
-from harness.errors import ExitStatus, FaultloopError, UserError, interrupt_once
+from harness.errors import ExitStatus, FaultloopError, UserError, defect, interrupt_once
 from harness.shown import one_line
 from harness.sources.datafile import nearest
 
@@ -79,10 +79,16 @@ def choose(known: Sequence[Measure], names: Sequence[str]) -> list[Measure]:
 
 
 def _measured(bench: Bench, measure: Measure, rounds: int) -> tuple[Found, ...]:
-    with measure.prepare(bench) as pair:
-        return alternate(
-            measure, pair, rounds, lambda done: print(f"{measure.name}: round {done} of {rounds}", file=sys.stderr)
-        )
+    def told(done: int) -> None:
+        print(f"{measure.name}: round {done} of {rounds}", file=sys.stderr)
+
+    try:
+        with measure.prepare(bench) as pair:
+            return alternate(measure, pair, rounds, told)
+    except FaultloopError:
+        raise
+    except Exception as error:  # one measure's defect does not cost the others
+        raise defect(error) from error
 
 
 def _rounds(measure: Measure, options: argparse.Namespace) -> int:
