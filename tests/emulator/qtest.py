@@ -21,7 +21,7 @@ from qemu.qmp.legacy import QEMUMonitorProtocol
 
 Options = Mapping[str, str | int | bool]
 
-ANSWER_SECONDS = 20
+ANSWER_SECONDS = 60
 """No answer of QEMU takes as long: it hangs."""
 POLL_SECONDS = 0.2
 POLLS = 2_000

@@ -72,6 +72,6 @@ def test_it_finds_all_that_a_checkout_has_built(command: Installed, kernel_tree:
     assert called.status == ours.status == 1, called.stderr
     for part in ("kernel", "emulator", "guest", "builds", "setups", "paths"):
         assert called.run[part] == ours.run[part], part
-    assert "1 from the cache" in called.stderr
+    assert "0 run, 3 from the cache" in called.stderr
     assert (command.state / "faultloop" / "results" / "latest" / "run.json").is_file()
     assert git(kernel_tree, "status", "--porcelain", "--ignored") == ""

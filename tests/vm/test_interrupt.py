@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from harness.model import BuiltKernel
-from tests.leftovers import Command, Place, below, nothing_left, wait, wait_for
+from tests.leftovers import Command, Place, alive, below, nothing_left, wait, wait_for
 
 _SECONDS = 120.0
 
@@ -66,7 +66,7 @@ def test_killed_while_guests_run(base_kernel: BuiltKernel, tmp_path: Path) -> No
         wait_for("qemu-system-aar")
         command.process.kill()
         command.process.wait(_SECONDS)
-        wait(lambda: not below(), "something outlives the harness", 20)
+        wait(lambda: not any(map(alive, below())), "something outlives the harness", 20)
         (left,) = place.results.iterdir()
         assert left.name.startswith(".partial-")
         assert place.run("run", "--setup", "cortex-a57", "--workloads", "anon-reuse").status == 1
