@@ -40,6 +40,8 @@ class Expectation:
     """Paths that are CORRUPT with the patch."""
     invalid: frozenset[str] = frozenset()
     """Paths that are INVALID with the patch: what they need cannot be had any more."""
+    chance: frozenset[str] = frozenset()
+    """Paths whose outcome with the patch is left to chance: any is as expected."""
     damaged: frozenset[str] = frozenset()
     """Paths that are CORRUPT on the base, and with a patch that does not mend them."""
     uncounted: frozenset[str] = frozenset()
@@ -70,8 +72,8 @@ class Expectation:
         return Outcome.LOOP if _among(self.loops, path, setup) else Outcome.PASS
 
     def patched_outcome(self, path: str, setup: str) -> Outcome | None:
-        """Of the path with the patch; None where the splat is what counts."""
-        if self.splat:
+        """Of the path with the patch; None where the splat is what counts, or chance decides."""
+        if self.splat or _among(self.chance, path, setup):
             return None
         if _among(self.skips, path, setup):
             return Outcome.SKIP

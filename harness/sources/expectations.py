@@ -16,7 +16,7 @@ from harness.model import Verdict
 from harness.sources import datafile
 
 _Names = tuple[str, ...]
-_LISTS = ("mends", "leaves", "breaks", "stale", "corrupts", "invalid")
+_LISTS = ("mends", "leaves", "breaks", "stale", "corrupts", "invalid", "chance")
 
 
 class _Strict(BaseModel):
@@ -35,6 +35,7 @@ class _Row(_Strict):
     stale: _Names = ()
     corrupts: _Names = ()
     invalid: _Names = ()
+    chance: _Names = ()
     splat: str
     end: Literal["POWEROFF", "PANIC"]
     thread: str

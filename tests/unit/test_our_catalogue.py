@@ -345,3 +345,9 @@ def test_the_document() -> None:
 def test_outcomes_that_a_splat_stands_for() -> None:
     assert replace(ROW, splat="BUG").patched_outcome("a", "s") is None
     assert ROW.patched_outcome("b", "s") is Outcome.LOOP
+
+
+def test_an_outcome_that_is_left_to_chance() -> None:
+    row = replace(ROW, chance=frozenset({"b@s"}))
+    assert row.patched_outcome("b", "s") is None
+    assert row.patched_outcome("b", "t") is Outcome.LOOP
