@@ -66,10 +66,17 @@ class Bench:
         """Workloads by name, glob or family."""
         return catalogue.workloads(self.project.guest_tests / "workloads" / "catalogue.yaml", names)
 
-    def command(self, words: Sequence[str], results: Path, *, statuses: Sequence[int] = (0,)) -> Ran:
+    def command(
+        self,
+        words: Sequence[str],
+        results: Path,
+        *,
+        statuses: Sequence[int] = (0,),
+        env: Mapping[str, str] | None = None,
+    ) -> Ran:
         """``faultloop`` with these words, as a user runs it; InfrastructureError for any other status."""
         where = {"FAULTLOOP_RESULTS": str(results), "FAULTLOOP_HISTORY": str(results / "history.sqlite")}
-        return timed([str(self.project.root / "faultloop"), *words], where, statuses=statuses)
+        return timed([str(self.project.root / "faultloop"), *words], {**where, **(env or {})}, statuses=statuses)
 
 
 def timed(argv: Sequence[str], env: Mapping[str, str] | None = None, *, statuses: Sequence[int] = (0,)) -> Ran:

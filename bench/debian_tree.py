@@ -66,11 +66,3 @@ def _resolved(shop: Workshop, name: str, arch: str | None, *, asked: bool) -> De
         if asked:
             raise
         return None
-
-
-def installed() -> frozenset[str]:
-    """Names of the packages that this host has."""
-    done = subprocess.run(
-        ["dpkg-query", "-W", "-f", "${Package} ${Status}\n"], capture_output=True, text=True, check=False
-    )
-    return frozenset(line.split()[0] for line in done.stdout.splitlines() if line.endswith(" installed"))

@@ -11,6 +11,7 @@ import os
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,16 @@ class BareGuest:
             yield memory
         finally:
             os.close(memory)
+
+
+def at_once(guests: list[BareGuest], count: int) -> float:
+    """Seconds until all have powered off, ``count`` at once."""
+    began = time.monotonic()
+    with ThreadPoolExecutor(max_workers=count) as pool:
+        for booted in pool.map(BareGuest.boot, guests):
+            if not booted.first:
+                raise InfrastructureError("the bare guest did not run its first command")
+    return time.monotonic() - began
 
 
 def _watched(argv: Sequence[str], memory: int) -> Booted:

@@ -97,10 +97,6 @@ class BareTree:
         image = self._out / "arch/arm64/boot/Image"
         return Made(seconds + driver, objects, replace(self._base, image=image, modules=modules))
 
-    def kernel(self) -> tuple[float, int]:
-        """Seconds and objects of image and modules alone."""
-        return self._make(["Image", "modules"])
-
     def _in_tree(self) -> list[Path]:
         names = (self._out / "modules.order").read_text(encoding="utf-8").split()
         return [self._out / Path(name.removeprefix("kernel/")).with_suffix(".ko") for name in names]

@@ -12,8 +12,7 @@ from pathlib import Path
 
 from bench.bench import Bench
 from bench.frame import Measure, Pair, Row, Values
-from bench.guests import BareGuest
-from bench.measures.verdict import at_once
+from bench.guests import BareGuest, at_once
 from bench.trees import BareTree, marked
 from tests.vm.planted import Planted, git, plant
 

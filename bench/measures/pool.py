@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.bench import Bench, python, timed
+from bench.bench import Bench
 from bench.frame import Measure, Pair, Row, Values
 from bench.measures.sweep import SETUPS
 from tests.vm.machines import machines
@@ -23,10 +23,8 @@ def _sweep(bench: Bench, results: Path, environment: Mapping[str, str]) -> Value
     """Wall seconds, and CPU seconds of the client and what it started here."""
     words = ["sweep", "--kernels", bench.kernel_name, "--setups", SETUPS, "--workloads", _WORKLOADS]
     words += ["--fresh", "--json"]
-    where = {"FAULTLOOP_RESULTS": str(results), "FAULTLOOP_HISTORY": str(results / "history.sqlite")}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    root = {"PYTHONPATH": str(bench.project.root)}
-    ran = timed([python(), "-P", "-m", "harness", *words], {**where, **root, **environment}, statuses=(0, 1))
+    ran = bench.command(words, results, statuses=(0, 1), env=environment)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return {"wall": ran.seconds, "client": after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime}
 

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 
 from bench.bench import Bench, python, timed
 from bench.frame import Measure, Pair, Row, Values
-from bench.guests import BareGuest
-from bench.measures.verdict import at_once
+from bench.guests import BareGuest, at_once
 
 SETUPS = "cortex-a57,cortex-a76,a57-thp-never,a57-httu-access"
 WORKLOADS = "mremap,munmap,truncate,exit,first-touch,zero-page-cow,pageout,migrate-back"

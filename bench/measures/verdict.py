@@ -8,17 +8,14 @@ kernel in the same setups, two guests at once, as the harness does. ``again`` is
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from bench.bench import Bench, Ran
 from bench.frame import Kind, Measure, Pair, Row, Values
-from bench.guests import BareGuest
+from bench.guests import BareGuest, at_once
 from bench.trees import BareTree, diff, marked
-from harness.errors import InfrastructureError
 
 WORKLOADS = "anon-*,shmem-clean*,thp-*"
 _STATUSES = (0, 1, 3)
@@ -82,17 +79,6 @@ def _bare(bench: Bench, name: str, tree: BareTree, objects: list[str]) -> float:
     paths = [w.path for w in bench.workloads(WORKLOADS)]
     guests = [BareGuest(bench, made.built, setup, paths) for setup in bench.setups("")]
     return made.seconds + at_once(guests, 2)
-
-
-def at_once(guests: list[BareGuest], count: int) -> float:
-    """Seconds until all have powered off, ``count`` at once."""
-
-    began = time.monotonic()
-    with ThreadPoolExecutor(max_workers=count) as pool:
-        for booted in pool.map(BareGuest.boot, guests):
-            if not booted.first:
-                raise InfrastructureError("the bare guest did not run its first command")
-    return time.monotonic() - began
 
 
 @contextmanager

@@ -21,10 +21,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.bench import Bench, timed
-from bench.debian_tree import installed, unpacked
+from bench.debian_tree import unpacked
 from bench.frame import Measure, Pair, Row
 from bench.measures.boot import SETUP, first_command
-from harness.build import kernel
+from harness.build import kernel, packages
 from harness.build.cache import digest, file_sha256
 from harness.errors import InfrastructureError
 from harness.model import BuiltKernel, Series
@@ -97,7 +97,7 @@ def _qemu(bench: Bench, folder: Path) -> Path:
     """The host's QEMU; or Debian's, by a script that finds the libraries that came with it."""
     if found := shutil.which("qemu-system-aarch64"):
         return Path(found)
-    tree = unpacked(bench.shop, ["qemu-system-arm"], None, installed())
+    tree = unpacked(bench.shop, ["qemu-system-arm"], None, packages.installed())
     libraries = sorted({path.parent for path in tree.rglob("*.so*") if "lib" in path.parts})
     script = folder / "qemu-system-aarch64"
     script.write_text(

@@ -19,15 +19,17 @@ def wanted() -> list[str]:
     return [word for line in lines for word in line.split("#")[0].split()]
 
 
+def installed(*names: str) -> frozenset[str]:
+    """Those of these packages that dpkg knows as installed; of all when none is named."""
+    argv = ["dpkg-query", "-W", "-f=${db:Status-Status} ${Package}\\n", *names]
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    told = (line.partition(" ") for line in done.stdout.splitlines())
+    return frozenset(name for state, _, name in told if state == "installed")
+
+
 def missing() -> list[str]:
     """Those that dpkg does not know as installed, in the file's order."""
-    argv = ["dpkg-query", "-W", "-f=${db:Status-Status} ${Package}\\n", *wanted()]
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    there = {
-        name
-        for state, _, name in (line.partition(" ") for line in done.stdout.splitlines())
-        if state == "installed"
-    }
+    there = installed(*wanted())
     return [name for name in wanted() if name not in there]
 
 
