@@ -17,7 +17,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from fnmatch import filter as matching
 from pathlib import Path
@@ -132,12 +132,15 @@ class Cache:
         """Everything that is wrong with an entry, every byte read: slow. Empty when it is sound."""
         entry = self._entry(room, key)
         fault = _fault(entry) if entry.is_dir() else "not in the cache"
-        return [fault] if fault is not None else [f"{name}: content changed" for name in _changed(entry, ALL)]
+        if fault is not None:
+            return [fault]
+        return [f"{name}: content changed" for name in _changed(entry, _files(entry), ALL)]
 
     def changed(self, room: str, key: str, read: Sequence[str]) -> list[str]:
         """Files, among those that ``read`` names, whose content is not what it was; none where is no entry."""
         with contextlib.suppress(OSError, ValueError, KeyError):
-            return list(_changed(self._entry(room, key), read))
+            entry = self._entry(room, key)
+            return list(_changed(entry, _files(entry), read))
         return []
 
     def sweep(self, room: str) -> None:
@@ -221,16 +224,21 @@ def _fault(entry: Path, read: Sequence[str] = ()) -> str | None:
     missing = len(files) + len(links) - seen
     if missing:
         return f"{missing} files are missing"
-    changed = next(_changed(entry, read), None) if read else None
+    changed = next(_changed(entry, files, read), None)
     return f"{changed}: content changed" if changed else None
 
 
-def _changed(entry: Path, read: Sequence[str]) -> Iterator[str]:
-    """Files, among those that ``read`` names, whose content is not what it was when the entry was made."""
-    files = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))["files"]
+def _files(entry: Path) -> dict[str, tuple[int, str]]:
+    """Size and SHA-256 of each file, as they were when the entry was made."""
+    files: dict[str, tuple[int, str]] = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))["files"]
+    return files
+
+
+def _changed(entry: Path, files: Mapping[str, tuple[int, str]], read: Sequence[str]) -> Iterator[str]:
+    """Those of an entry's files that ``read`` names, whose content is not what it was when the entry was made."""
     patterns = [pattern for pattern in read if "*" in pattern]
-    wanted = files if ALL[0] in patterns else {name for name in read if name in files}
-    wanted = {*wanted, *(name for pattern in patterns for name in matching(files, pattern))}
+    wanted = {name for name in read if name in files}
+    wanted.update(name for pattern in patterns for name in matching(files, pattern))
     for name in sorted(wanted):
         if file_sha256(entry / name) != files[name][1]:
             yield name
