@@ -8,8 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from harness.model import Judgement, Outcome
-from harness.sought import Find as Find
-from harness.sought import Mark as Mark
+from harness.sought import Find, Mark
 
 Key = tuple[str, str]
 """Path and setup."""

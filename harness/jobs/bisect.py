@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.bisected import Bisection, Commit, Confidence, End, Find, Mark, Step
+from harness.bisected import Bisection, Commit, Confidence, End, Step
 from harness.errors import ExitStatus, InfrastructureError, UserError
 from harness.jobs import bisect_end, bisect_state
 from harness.jobs.bisect_bench import Bench, Guests
@@ -26,6 +26,7 @@ from harness.model import Series, Setup, Workload
 from harness.oracle import bisection as rules
 from harness.report import bisect as report
 from harness.shown import one_line
+from harness.sought import Find, Mark
 from harness.sources import catalogue, git, git_bisect, git_range
 from harness.sources.git_bisect import Asked, Bisector
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from harness.bisected import Commit, Key, Mark, Step
+from harness.bisected import Commit, Key, Step
 from harness.errors import BuildError, PatchError, UserError
 from harness.jobs.bisect_bench import Bench, Guests, Made
 from harness.jobs.bisect_state import Run, State
@@ -15,6 +15,7 @@ from harness.model import GuestRecord, Outcome, Setup, Workload
 from harness.oracle import bisection as rules
 from harness.oracle.bisection import Outcomes
 from harness.shown import one_line
+from harness.sought import Mark
 
 _DOUBTFUL = (Outcome.HANG, Outcome.ERROR)
 """A starved host looks like a hang, and an error is ours: they are seen again before they count."""

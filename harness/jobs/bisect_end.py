@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from harness.bisected import Bisection, Commit, Find
+from harness.bisected import Bisection, Commit
 from harness.errors import UserError
 from harness.jobs.bisect_commit import Judge
 from harness.model import GuestRecord, Outcome, PathResult
 from harness.oracle import bisection as rules
 from harness.oracle import verdict
+from harness.sought import Find
 from harness.sources.git_bisect import Bisector
 
 ALL = "all"

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from harness.bisected import Key, Mark, Step
+from harness.bisected import Key, Step
 from harness.model import Outcome
+from harness.sought import Mark
 
 FILE = "bisect-state.json"
 LOG = "bisect.log"

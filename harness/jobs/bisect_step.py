@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.bisected import Find, Mark, Step
+from harness.bisected import Step
 from harness.jobs.bisect_bench import Bench, Guests
 from harness.jobs.bisect_commit import Judge
 from harness.jobs.bisect_state import State
@@ -19,6 +19,7 @@ from harness.jobs.workshop import Workshop
 from harness.layout import project
 from harness.model import Series
 from harness.oracle import bisection as rules
+from harness.sought import Find, Mark
 from harness.sources import catalogue, git, git_range
 from harness.sources.git_bisect import Bisector
 

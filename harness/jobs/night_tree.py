@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from harness.bisected import Find
 from harness.errors import DriverError, FaultloopError, PatchedDriverError, UserError
 from harness.expected import Applied, Expectation
 from harness.jobs import catalogue
@@ -18,6 +17,7 @@ from harness.jobs.workshop import Workshop
 from harness.layout import project
 from harness.model import BuiltKernel, Kernel, Series, Setup
 from harness.past import Stage
+from harness.sought import Find
 from harness.sources import git, git_range
 from harness.sources.git_bisect import Bisector
 from harness.sources.mirror import Tip

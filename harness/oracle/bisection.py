@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.bisected import Commit, End, Find, Key, Mark
+from harness.bisected import Commit, End, Key
 from harness.model import GuestRecord, Outcome
 from harness.shown import few
+from harness.sought import Find, Mark
 
 Outcomes = Mapping[Key, Outcome]
 """Of one run of a commit: a guest in each setup."""

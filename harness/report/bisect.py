@@ -14,9 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from harness import __version__
-from harness.bisected import Bisection, Commit, Confidence, End, Find, Mark, Step
+from harness.bisected import Bisection, Commit, Confidence, End, Step
 from harness.report import text
 from harness.shown import one_line
+from harness.sought import Find, Mark
 
 SCHEMA = "faultloop/bisect/1"
 _WIDTH = 116

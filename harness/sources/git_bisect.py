@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.bisected import Commit, Find, Mark
+from harness.bisected import Commit
 from harness.errors import UserError
 from harness.shown import one_line
+from harness.sought import Find, Mark
 from harness.sources import git
 
 TERMS = {Find.BREAK: ("good", "bad"), Find.FIX: ("broken", "fixed")}

@@ -20,8 +20,6 @@ from harness.errors import GuestError
 
 _TAIL_BYTES = 8192
 
-_GUARD = mortal.GUARD
-
 
 class Process:
     """One QEMU: started by :meth:`start`, killed and reaped by :meth:`close`. ``bell`` rings when it ends."""
@@ -97,7 +95,7 @@ class Process:
         try:
             with self._stderr.open("wb") as stderr:
                 child = subprocess.Popen(
-                    [*_GUARD, str(os.getpid()), *self.argv],
+                    [*mortal.GUARD, str(os.getpid()), *self.argv],
                     stdin=subprocess.DEVNULL,
                     stdout=stderr,
                     stderr=stderr,

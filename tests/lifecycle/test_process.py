@@ -183,18 +183,18 @@ def test_close_while_it_starts_kills_it(tmp_path: Path) -> None:
 
 
 def test_child_made_for_a_harness_that_is_gone_does_not_run(tmp_path: Path) -> None:
-    from harness.vm.process import _GUARD
+    from harness.mortal import GUARD
 
     ran = tmp_path / "ran"
     other = 1 if os.getpid() != 1 else 2
-    done = subprocess.run([*_GUARD, str(other), "touch", str(ran)], check=False)
+    done = subprocess.run([*GUARD, str(other), "touch", str(ran)], check=False)
     assert done.returncode != 0
     assert not ran.exists()
-    assert subprocess.run([*_GUARD, str(os.getpid()), "touch", str(ran)], check=False).returncode == 0
+    assert subprocess.run([*GUARD, str(os.getpid()), "touch", str(ran)], check=False).returncode == 0
     assert ran.exists()
 
 
 def test_missing_setpriv_is_told_with_a_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.vm.process._GUARD", ("no-such-setpriv",))
+    monkeypatch.setattr("harness.mortal.GUARD", ("no-such-setpriv",))
     with pytest.raises(GuestError, match="setpriv is part of util-linux"):
         start(tmp_path, ["true"])

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.bisected import Find, Mark
 from harness.errors import UserError
+from harness.sought import Find, Mark
 from harness.sources.git_bisect import Asked, Bisector, read_log
 
 

@@ -8,11 +8,12 @@ from typing import Any, cast
 
 import pytest
 
-from harness.bisected import Commit, Mark, Step
+from harness.bisected import Commit, Step
 from harness.errors import BuildError, InfrastructureError
 from harness.jobs.bisect_commit import Judge
 from harness.jobs.bisect_state import State
 from harness.model import GuestRecord, Outcome, PathResult, Setup, Splat, Workload
+from harness.sought import Mark
 
 KEY = ("a", "a57")
 PANIC = Splat("panic", "Kernel panic - not syncing: planted", "trace", 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.bisected import Bisection, Commit, Confidence, End, Find, Mark, Step
+from harness.bisected import Bisection, Commit, Confidence, End, Step
 from harness.build.variant_tree import Touched
 from harness.errors import PatchError
 from harness.jobs import bisect_state
@@ -15,6 +15,7 @@ from harness.jobs.bisect_bench import fixed_up
 from harness.jobs.bisect_state import State
 from harness.model import Outcome, Patch, Series
 from harness.report import bisect as report
+from harness.sought import Find, Mark
 
 ASKED, HERE = {"good": "a", "bad": "b"}, {"emulator": "e", "guest": "g"}
 STEP = Step("a" * 40, Mark.GOOD, "passes: x", runs=((("x", "a57", Outcome.PASS),),), notes=("n",))

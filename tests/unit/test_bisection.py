@@ -7,10 +7,11 @@ from collections.abc import Mapping
 
 import pytest
 
-from harness.bisected import Confidence, End, Find, Key, Mark
+from harness.bisected import Confidence, End, Key
 from harness.model import GuestRecord, Outcome, PathResult, Splat
 from harness.oracle import bisection as rules
 from harness.report.bisect import wanted
+from harness.sought import Find, Mark
 
 
 def run(**outcomes: str) -> Mapping[Key, Outcome]:
