@@ -8,9 +8,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "area.h"
+#include "compiler.h"
 #include "ktap.h"
 
 #define MOMENTS_SIZE	49152
@@ -112,22 +114,13 @@ void ktap_moment(const char *format, ...)
 		moments_used += length;
 }
 
-static void put(const char *bytes, size_t length)
+/* The plan, then all that is known: at once, for each write is a packet of its own to whoever reads over SSH. */
+static void __printf(1, 2) put_all(const char *format, ...)
 {
-	while (length) {
-		ssize_t done = write(STDOUT_FILENO, bytes, length);
-
-		if (done < 0 && errno != EINTR)
-			exit(KTAP_EXIT_HARNESS);
-		if (done > 0) {
-			bytes += done;
-			length -= done;
-		}
-	}
-}
-
-static void __printf(1, 2) put_plan(const char *format, ...)
-{
+	struct iovec parts[] = {
+		{ plan.bytes, 0 }, { points.bytes, points.used }, { facts.bytes, facts.used }, { moments, moments_used },
+	};
+	struct iovec *part = parts;
 	va_list args;
 
 	append(&plan, "KTAP version 1\n1..");
@@ -135,17 +128,26 @@ static void __printf(1, 2) put_plan(const char *format, ...)
 	append_va(&plan, format, args);
 	va_end(args);
 	append(&plan, "\n");
-	put(plan.bytes, plan.used);
+	parts[0].iov_len = plan.used;
+	while (part < parts + ARRAY_SIZE(parts)) {
+		ssize_t done = writev(STDOUT_FILENO, part, parts + ARRAY_SIZE(parts) - part);
+
+		if (done < 0 && errno != EINTR)
+			exit(KTAP_EXIT_HARNESS);
+		for (; part < parts + ARRAY_SIZE(parts) && done >= (ssize_t)part->iov_len; part++)
+			done -= part->iov_len;
+		if (done > 0) {
+			part->iov_base = (char *)part->iov_base + done;
+			part->iov_len -= done;
+		}
+	}
 }
 
 int ktap_finish(void)
 {
 	if (moments_lost)
 		ktap_fact("moments_lost", "%u", moments_lost);
-	put_plan("%d", count);
-	put(points.bytes, points.used);
-	put(facts.bytes, facts.used);
-	put(moments, moments_used);
+	put_all("%d", count);
 	if (harness_failed)
 		return KTAP_EXIT_HARNESS;
 	return failed ? KTAP_EXIT_NOT_OK : KTAP_EXIT_OK;
@@ -158,7 +160,8 @@ void ktap_skip(const char *format, ...)
 	va_start(args, format);
 	append_va(&said, format, args);
 	va_end(args);
-	put_plan("0 # SKIP %s", said.bytes);
+	points.used = facts.used = moments_used = 0;	/* a plan of none has no points */
+	put_all("0 # SKIP %s", said.bytes);
 	exit(KTAP_EXIT_SKIP);
 }
 

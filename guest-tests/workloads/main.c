@@ -12,109 +12,14 @@
 #include "area.h"
 #include "dma.h"
 #include "ktap.h"
-#include "paths.h"
 #include "proof.h"
 #include "selftest.h"
+#include "serve.h"
 #include "sites.h"
 #include "stress.h"
 #include "subscriber.h"
+#include "table.h"
 #include "trace.h"
-#include "upgrade.h"
-
-/*
- * Paths that raise an entry have four forms: the device writes first or a CPU
- * does; the SMMU has cached the entry or has not. They are paths with a suffix.
- */
-#define FORM_CPU_FIRST	(1u << 0)
-#define FORM_UNCACHED	(1u << 1)
-#define NR_FORMS	4
-
-static const char * const suffixes[NR_FORMS] = {
-	"", "-cpu-first", "-uncached", "-cpu-first-uncached"
-};
-
-static const struct path {
-	const char *name;
-	void (*run)(void);
-	unsigned int forms;	/* bits that its forms may have, all combinations */
-} paths[] = {
-#define ONE	0
-#define ALL	(FORM_CPU_FIRST | FORM_UNCACHED)
-#define CACHED	FORM_UNCACHED
-	{ "first-touch", first_touch, ONE },
-	{ "zero-page-cow", zero_page_cow, CACHED },
-	{ "anon-reuse", anon_reuse, ALL },
-	{ "swapin-reuse", swapin_reuse, ALL },
-	{ "shmem-clean", shmem_clean, ALL },
-	{ "memfd-clean", memfd_clean, ALL },
-	{ "file-mkwrite", file_mkwrite, ALL },
-	{ "file-writeback", file_writeback, ALL },
-	{ "madv-free", madv_free, ALL },
-	{ "hugetlb-reuse", hugetlb_reuse, ALL },
-	{ "hugetlb-shared-clean", hugetlb_shared_clean, ALL },
-	{ "hugetlb-cont-pte", hugetlb_cont_pte, ALL },
-	{ "hugetlb-cont-pmd", hugetlb_cont_pmd, ALL },
-	{ "hugetlb-cont-pte-clean", hugetlb_cont_pte_clean, ALL },
-	{ "hugetlb-cont-pmd-clean", hugetlb_cont_pmd_clean, ALL },
-	{ "hugetlb-shared-table", hugetlb_shared_table, CACHED },
-	{ "hugetlb-fork", hugetlb_fork, ONE },
-	{ "thp-reuse", thp_reuse, ALL },
-	{ "thp-clean", thp_clean, ALL },
-	{ "shmem-thp-clean", shmem_thp_clean, ALL },
-	{ "contpte-sibling", contpte_sibling, CACHED },
-	{ "pfnmap", pfnmap, ALL },
-	{ "pfnmap-pmd", pfnmap_pmd, ALL },
-	{ "pfnmap-populate", pfnmap_populate, CACHED },
-	{ "gup-write", gup_write, CACHED },
-	{ "gup-proc-mem", gup_proc_mem, CACHED },
-	{ "uffd-wp-clear", uffd_wp_clear, CACHED },
-	{ "mprotect-upgrade", mprotect_upgrade, CACHED },
-	{ "mprotect-upgrade-thp", mprotect_upgrade_thp, CACHED },
-	{ "mprotect-upgrade-hugetlb", mprotect_upgrade_hugetlb, CACHED },
-	{ "mremap-upgrade", mremap_upgrade, CACHED },
-	{ "thp-collapse-upgrade", thp_collapse_upgrade, CACHED },
-	{ "numa-hint", numa_hint, ONE },
-	{ "access-flag", access_flag, CACHED },
-	{ "fork-child-alive", fork_child_alive, ONE },
-	{ "ksm-break", ksm_break, CACHED },
-	{ "ksm-merge", ksm_merge, ONE },
-	{ "ksm-unmerge", ksm_unmerge, CACHED },
-	{ "soft-offline", soft_offline, ONE },
-	{ "migrate-back", migrate_back, ONE },
-	{ "compaction", compaction, ONE },
-	{ "thp-split", thp_split, ONE },
-	{ "thp-collapse", thp_collapse, ONE },
-	{ "mremap", mremap_path, ONE },
-	{ "uffd-move", uffd_move, ONE },
-	{ "mprotect-readonly", mprotect_readonly, ONE },
-	{ "mprotect-none", mprotect_none, ONE },
-	{ "munmap", munmap_path, ONE },
-	{ "dontneed", dontneed, ONE },
-	{ "truncate", truncate_path, ONE },
-	{ "punch-hole", punch_hole, ONE },
-	{ "pageout", pageout, ONE },
-	{ "exit", exit_path, ONE },
-	{ "exit-last-thread", exit_last_thread, ONE },
-	{ "kill", kill_path, ONE },
-	{ "exec", exec_path, ONE },
-	{ "unbind", unbind, ONE },
-	{ "driver-removal", driver_removal, ONE },
-	{ "reclaim", reclaim, ONE },
-	{ "over-ram", over_ram, ONE },
-	{ "writeback", writeback, ONE },
-	{ "unmapped", unmapped, ONE },
-	{ "prot-none", prot_none, ONE },
-	{ "write-read-only", write_read_only, ONE },
-	{ "guard-page", guard_page, ONE },
-	{ "kernel-address", kernel_address, ONE },
-	{ "non-canonical", non_canonical, ONE },
-	{ "hmm-exclusive", hmm_exclusive, ONE },
-	{ "hmm-exclusive-fork", hmm_exclusive_fork, ONE },
-	{ "hmm-private", hmm_private, ONE },
-	{ "hmm-first-notifier", hmm_first_notifier, ONE },
-};
-
-#define NR_PATHS	ARRAY_SIZE(paths)
 
 static char running[64];
 
@@ -130,7 +35,8 @@ static const char usage[] =
 	"  --stress SEED:N:LIST     N random operations, or of those the listed ones (0,3,17)\n"
 	"  --selftest               test the driver, no path of the kernel\n"
 	"  --sites SITE...          probe places of the kernel's code, see sites.h\n"
-	"  --also PROBE...          more functions for the timeline: SYMBOL [NAME=FETCH...]\n";
+	"  --also PROBE...          more functions for the timeline: SYMBOL [NAME=FETCH...]\n"
+	"  --serve MARK             run the commands that standard input names, see serve.h\n";
 
 /* In the kernel log, so that what the kernel says can be charged to a path. */
 static void note(const char *what, const char *name)
@@ -152,37 +58,11 @@ static void note_end(void)
 	note("end", running);
 }
 
-static bool has_form(const struct path *path, unsigned int form)
-{
-	return !(form & ~path->forms);
-}
-
-/* The path of that name, its form set; NULL if there is none. */
-static const struct path *find_path(const char *name)
-{
-	unsigned int form;
-	size_t i;
-
-	for (i = 0; i < NR_PATHS; i++) {
-		size_t length = strlen(paths[i].name);
-
-		if (strncmp(paths[i].name, name, length))
-			continue;
-		for (form = 0; form < NR_FORMS; form++)
-			if (has_form(&paths[i], form) && !strcmp(name + length, suffixes[form])) {
-				cpu_first = form & FORM_CPU_FIRST;
-				never_cached = form & FORM_UNCACHED;
-				return &paths[i];
-			}
-	}
-	return NULL;
-}
-
 static int run_path(const char *name)
 {
-	const struct path *path = find_path(name);
+	void (*run)(void) = table_find(name);
 
-	if (!path) {
+	if (!run) {
 		fprintf(stderr, "workloads: unknown path '%s'; --list names them\n", name);
 		return KTAP_EXIT_HARNESS;
 	}
@@ -193,7 +73,7 @@ static int run_path(const char *name)
 	area_init();
 	dma_open();
 	subscriber_open();
-	path->run();
+	run();
 	return ktap_finish();
 }
 
@@ -233,23 +113,6 @@ static int run_in_child(const char *name)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : KTAP_EXIT_HARNESS;
 }
 
-/* One after the other, each form as a path of its own; until the callback returns false. */
-static void each_name(bool (*callback)(const char *name, void *data), void *data)
-{
-	unsigned int form;
-	char name[64];
-	size_t i;
-
-	for (i = 0; i < NR_PATHS; i++)
-		for (form = 0; form < NR_FORMS; form++) {
-			if (!has_form(&paths[i], form))
-				continue;
-			snprintf(name, sizeof(name), "%s%s", paths[i].name, suffixes[form]);
-			if (!callback(name, data))
-				return;
-		}
-}
-
 static bool count_name(const char *name, void *data)
 {
 	++*(unsigned int *)data;
@@ -286,15 +149,15 @@ static int run_all(void)
 	struct all all = { .worst = KTAP_EXIT_OK };
 	unsigned int count = 0;
 
-	each_name(count_name, &count);
+	table_each(count_name, &count);
 	printf("KTAP version 1\n1..%u\n", count);
-	each_name(run_name, &all);
+	table_each(run_name, &all);
 	return all.worst;
 }
 
 static int list(void)
 {
-	each_name(print_name, NULL);
+	table_each(print_name, NULL);
 	return 0;
 }
 
@@ -340,7 +203,7 @@ static unsigned int stalls_of(const char *text)
 	return value;
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "max-stalls", required_argument, NULL, 's' },
@@ -408,4 +271,11 @@ int main(int argc, char **argv)
 	default:
 		return run_path(argv[optind]);
 	}
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 3 && !strcmp(argv[1], "--serve"))
+		return serve(argv[2], argv[0], run);
+	return run(argc, argv);
 }

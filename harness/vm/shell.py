@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is said over SSH to the one shell that runs a guest's commands, one after another.
+"""What is said over SSH to the one process that runs a guest's commands, one after another.
 
 A channel and a shell for each command cost an emulated guest a tenth of a second: more than many a command
-takes. So there is one, which reads a command a line, and marks on both streams where its output begins and ends.
-The mark is random: no output can be taken for it.
+takes. So there is one process (guest-tests/workloads/serve.c), which reads a command a line, and marks on both
+streams where its output begins and ends. The mark is random: no output can be taken for it. A path is a fork of
+that process; any other command is run by a shell.
 """
 
 from __future__ import annotations
@@ -18,17 +19,6 @@ OUTPUT_LIMIT = 16 << 20
 _LONGEST_LINE = 1 << 16
 _BEGIN, _END = b" begin", b" end "
 
-# `exec`: a program, not a word of the shell's; `n` stands for a line's end inside of a command's word.
-_LOOP = r"""n='
-'
-while IFS= read -r c; do
-printf '%s begin\n' {mark}
-(eval "exec $c") </dev/null
-s=$?
-printf '\n%s end %d\n' {mark} $s
-printf '\n%s end %d\n' {mark} $s >&2
-done"""
-
 
 def new_mark() -> str:
     """A word that no command prints."""
@@ -36,8 +26,8 @@ def new_mark() -> str:
 
 
 def loop(mark: str) -> str:
-    """The command for SSH to execute: the shell that reads commands from its standard input."""
-    return _LOOP.format(mark=mark)
+    """The command for SSH to execute: the process that reads commands from its standard input."""
+    return f"exec /faultloop/workloads --serve {mark}"
 
 
 def line(argv: Sequence[str]) -> str:

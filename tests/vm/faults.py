@@ -69,10 +69,20 @@ echo /fault/shell >>/etc/shells
 exec /init
 """
 
-# Of root: what SSH asks for is the loop of harness/vm/shell.py, which runs each command $c by one `eval`.
+# Of root: what SSH asks for is the loop of harness/vm/shell.py. This does the same by a shell, and calls the hook.
 _SHELL = """\
 #!/bin/sh
-exec /bin/sh -c "$(echo "$2" | sed 's,eval,. /fault/hook; eval,')"
+set -- $2
+mark=$4
+n='
+'
+while IFS= read -r c; do
+	echo "$mark begin"
+	(. /fault/hook; eval "exec $c") </dev/null
+	s=$?
+	printf '\\n%s end %d\\n' $mark $s
+	printf '\\n%s end %d\\n' $mark $s >&2
+done
 """
 
 _HOOK = """\
