@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -21,6 +20,7 @@
 #include "shortage.h"
 #include "swap.h"
 #include "upgrade.h"
+#include "users.h"
 
 #define PROCESSES	3
 #define ROUNDS		2
@@ -29,15 +29,9 @@
 #define PIECE		64		/* of a page: the rest is zero, so that swap takes little of what is left */
 #define READS		24		/* of the engine that reads meanwhile, of each process */
 #define VERIFY_EACH	16		/* pages, in the end, by the device; all by a CPU */
-#define ENOUGH		8		/* accesses that failed: each takes its time */
 
 #define AUDITS		5		/* what is still there after so many is not on its way out */
 #define AUDIT_WAIT_NS	10000000
-
-struct loss {
-	unsigned int failed, lost, device_lost, stale;
-	unsigned long long stalls;
-};
 
 static uint64_t seed_of(unsigned int round)
 {
@@ -47,7 +41,7 @@ static uint64_t seed_of(unsigned int round)
 /* A stale entry is left alone: what the device writes by it may be anybody's by now. */
 static bool enough(const struct loss *loss)
 {
-	return loss->failed >= ENOUGH || loss->stale;
+	return loss->failed >= USERS_ENOUGH || loss->stale;
 }
 
 /* The page has gone to swap, and the IOTLB still leads to where it was: for good, not on its way out. */
@@ -136,21 +130,7 @@ static void *reader_main(void *arg)
 	return NULL;
 }
 
-static struct user {
-	pid_t pid;
-	int from, to;		/* its ends of two pipes */
-} users[PROCESSES];
-
-/* The parent knows that a round is done, and says when the next one may begin. */
-static void meet_parent(const struct user *user)
-{
-	char byte = 0;
-
-	if (write(user->from, &byte, 1) != 1 || read(user->to, &byte, 1) != 1)
-		_exit(4);
-}
-
-static struct loss use(const struct user *user, size_t size)
+static struct loss use(size_t size)
 {
 	size_t half = size / 2;
 	struct reader reader = { .pages = half / page_size };
@@ -159,7 +139,6 @@ static struct loss use(const struct user *user, size_t size)
 	pthread_t thread;
 	char *area;
 
-	dma_open();
 	area = area_map(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	madvise(area, size, MADV_NOHUGEPAGE);	/* not there: no huge pages */
 	fill(area, half, 0, &loss);
@@ -168,41 +147,15 @@ static struct loss use(const struct user *user, size_t size)
 		_exit(3);
 	for (round = 1; round <= ROUNDS; round++) {
 		fill(area + half, half, round, &loss);
-		meet_parent(user);
+		users_meet();
 	}
 	pthread_join(thread, NULL);
-	loss.failed += reader.loss.failed;
-	loss.device_lost += reader.loss.device_lost;
-	loss.stalls += reader.loss.stalls;
+	loss_add(&loss, &reader.loss);
 	verify(area + half, half, ROUNDS, &loss);
 	if (!enough(&loss))	/* else the last round was not ended */
 		look(area + half, half, ROUNDS, &loss);
 	look(area, half, 0, &loss);
 	return loss;
-}
-
-static void start_users(size_t size)
-{
-	struct user child;
-	int i, up[2], down[2];
-
-	for (i = 0; i < PROCESSES; i++) {
-		if (pipe(up) || pipe(down))
-			die_errno("pipe");
-		child = (struct user) { .from = up[1], .to = down[0] };
-		users[i] = (struct user) { .from = up[0], .to = down[1], .pid = fork() };
-		if (users[i].pid < 0)
-			die_errno("fork");
-		if (!users[i].pid) {
-			struct loss loss;
-
-			area_write_file("/proc/self/oom_score_adj", "1000");
-			loss = use(&child, size);
-			_exit(write(child.from, &loss, sizeof(loss)) != sizeof(loss));
-		}
-		close(up[1]);
-		close(down[0]);
-	}
 }
 
 /* The kernel goes on reclaiming: what is between a page table and its invalidation is gone a little later. */
@@ -226,37 +179,12 @@ static unsigned int sync_users(unsigned int *entries)
 {
 	struct audit audit;
 	unsigned int stale;
-	char byte = 0;
-	int i;
 
-	for (i = 0; i < PROCESSES; i++)
-		if (read(users[i].from, &byte, 1) != 1)
-			die("a process ended early");
+	users_gather();
 	stale = audit_settled(&audit);
 	*entries += audit.all.entries;
-	for (i = 0; i < PROCESSES; i++)
-		if (write(users[i].to, &byte, 1) != 1)
-			die_errno("pipe");
+	users_release();
 	return stale;
-}
-
-static struct loss end_users(void)
-{
-	struct loss all = { }, loss;
-	int i, status;
-
-	for (i = 0; i < PROCESSES; i++) {
-		if (read(users[i].from, &loss, sizeof(loss)) != sizeof(loss))
-			die("a process ended early");
-		if (waitpid(users[i].pid, &status, 0) != users[i].pid)
-			die_errno("waitpid");
-		all.failed += loss.failed;
-		all.lost += loss.lost;
-		all.device_lost += loss.device_lost;
-		all.stalls += loss.stalls;
-		all.stale += loss.stale;
-	}
-	return all;
 }
 
 void over_ram(void)
@@ -284,10 +212,10 @@ void over_ram(void)
 	over = (PROCESSES * size - left) / page_size;
 	window_open(&window, scratch, page_size);
 	before = swap_counts();
-	start_users(size);
+	users_start(PROCESSES, use, size);
 	for (round = 0; round < ROUNDS; round++)
 		stale += sync_users(&entries);
-	loss = end_users();
+	loss = users_end();
 	stale += loss.stale;
 	after = swap_counts();
 	window_close(&window);

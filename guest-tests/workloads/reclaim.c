@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -22,12 +21,12 @@
 #include "paths.h"
 #include "swap.h"
 #include "upgrade.h"
+#include "users.h"
 
 #define PROCESSES	2
 #define PAGES		48
 #define ROUNDS		3
 #define EACH		16		/* accesses: all pages go to swap */
-#define ENOUGH		8		/* accesses that failed: each takes its time */
 
 static uint64_t value_of(size_t page, unsigned int round)
 {
@@ -43,11 +42,6 @@ static void *reclaim_main(void *area)
 		;
 	return NULL;
 }
-
-struct loss {
-	unsigned int failed, lost, device_lost;
-	unsigned long long stalls;
-};
 
 /* Each page in each round: the device finds what it wrote before, and writes anew. */
 static struct loss write_rounds(char *area)
@@ -69,7 +63,7 @@ static struct loss write_rounds(char *area)
 			dma = dma_write(word, value_of(i, round));
 			loss.failed += !dma_done(&dma);
 			loss.stalls += dma.stalls;
-			if (loss.failed >= ENOUGH)
+			if (loss.failed >= USERS_ENOUGH)
 				return loss;
 			if (i % EACH == 0)
 				sem_post(&due);
@@ -79,56 +73,15 @@ static struct loss write_rounds(char *area)
 	return loss;
 }
 
-static struct {
-	pid_t pid;
-	int result;
-} users[PROCESSES];
-
-static void start_users(void)
+static struct loss use(size_t size)
 {
-	int i, ends[2];
+	char *area = area_map(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	pthread_t thread;
 
-	for (i = 0; i < PROCESSES; i++) {
-		if (pipe(ends))
-			die_errno("pipe");
-		users[i].result = ends[0];
-		users[i].pid = fork();
-		if (users[i].pid < 0)
-			die_errno("fork");
-		if (!users[i].pid) {
-			struct loss loss;
-			pthread_t thread;
-			char *area;
-
-			dma_open();
-			area = area_map(PAGES * page_size, PROT_READ | PROT_WRITE,
-					MAP_PRIVATE | MAP_ANONYMOUS, -1);
-			sem_init(&due, 0, 0);
-			if (pthread_create(&thread, NULL, reclaim_main, area))
-				_exit(3);
-			loss = write_rounds(area);
-			_exit(write(ends[1], &loss, sizeof(loss)) != sizeof(loss));
-		}
-		close(ends[1]);
-	}
-}
-
-static struct loss end_users(void)
-{
-	struct loss all = { }, loss;
-	int i, status;
-
-	for (i = 0; i < PROCESSES; i++) {
-		if (read(users[i].result, &loss, sizeof(loss)) != sizeof(loss))
-			die("a process ended early");
-		if (waitpid(users[i].pid, &status, 0) != users[i].pid)
-			die_errno("waitpid");
-		all.failed += loss.failed;
-		all.lost += loss.lost;
-		all.device_lost += loss.device_lost;
-		all.stalls += loss.stalls;
-	}
-	return all;
+	sem_init(&due, 0, 0);
+	if (pthread_create(&thread, NULL, reclaim_main, area))
+		_exit(3);
+	return write_rounds(area);
 }
 
 void reclaim(void)
@@ -146,8 +99,8 @@ void reclaim(void)
 	dma = dma_write(scratch, 1);
 	before = swap_counts();
 	window_open(&window, scratch, page_size);
-	start_users();
-	loss = end_users();
+	users_start(PROCESSES, use, PAGES * page_size);
+	loss = users_end();
 	audit = dma_audit();
 	window_close(&window);
 	after = swap_counts();
