@@ -39,7 +39,7 @@ Patch = Annotated[list[str], typer.Option(help="Patch to build the kernel with."
 Version = Annotated[int | None, typer.Option(min=1, help="Version to take of a thread that holds several.")]
 Tree = Annotated[str, typer.Option(help="Kernel's git tree, for git:RANGE and to find a base in.")]
 Pool = Annotated[str, typer.Option("--pool", help="Scheduler of other machines, tls://host:port (docs/pool.md).")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Run every guest, even if its record is in the cache.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Run every guest, and replace the records kept of them.")]
 Each = Annotated[
     bool, typer.Option("--each", help="Also build and boot the series patch by patch; status 1 if a step is bad.")
 ]

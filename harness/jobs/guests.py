@@ -151,16 +151,27 @@ class GuestRunner:
         entry = None if self._fresh else self._cache.get(RECORD_ROOM, self._key(job), read=ALL)
         if entry is None:
             return False
-        with disk.told(where.parent, disk.RESULTS):
-            _copy(entry / "record", where)
+        try:
+            with disk.told(where.parent, disk.RESULTS):
+                _copy(entry / "record", where)
+        except OSError:  # shutil.Error is one
+            if entry.is_dir():
+                raise
+            shutil.rmtree(where, ignore_errors=True)  # another run, with --fresh, has just replaced it
+            return False
         return True
 
     def _remember(self, job: GuestJob, where: Path) -> None:
-        """Keep the record, unless something of ours went wrong in it. A cache that cannot is no end of the run."""
+        """Keep the record, unless something of ours went wrong in it. A cache that cannot is no end of the run.
+
+        A fresh one takes the place of what was kept: what came by chance must not stay for ever.
+        """
         if not keepable([raw for raw, _ in _parts(where)]):
             return
         key = self._key(job)
         try:
+            if self._fresh:
+                self._cache.remove(RECORD_ROOM, key)
             if self._cache.get(RECORD_ROOM, key) is None:
                 self._cache.make(RECORD_ROOM, key, lambda new: _copy(where, new / "record"))
         except InfrastructureError as error:

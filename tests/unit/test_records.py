@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from harness.build.cache import Cache
 from harness.errors import GuestError
 from harness.jobs import guests
 from harness.jobs.guests import keepable
-from harness.model import Outcome
+from harness.model import Outcome, Setup
 from harness.recorded import RawGuest, WorkloadRun
 
 
@@ -77,3 +79,51 @@ def test_a_guest_that_never_came_up_is_an_error(tmp_path: Path, monkeypatch: pyt
     job: Any = SimpleNamespace(workloads=[SimpleNamespace(path="a")])
     with pytest.raises(GuestError):
         guests.record(job, None, None, tmp_path)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run a job whose first guest takes a second, by its own account, the next one two; how long the run says."""
+
+    def one_boot(_job: Any, _emulator: Any, _image: Any, paths: tuple[str, ...], logs: Path) -> RawGuest:
+        (logs / "console.log").write_text("")
+        run = WorkloadRun("a", "", 0, {}, {}, 0.1)
+        with guests_run.open("a") as count:  # each runs in a process of its own
+            count.write("x")
+        return RawGuest("base", "cortex-a57", paths, (run,), "POWEROFF", 0.1, float(guests_run.stat().st_size))
+
+    guests_run = tmp_path / "guests"
+    cache = Cache(tmp_path / "cache")
+    monkeypatch.setattr(guests, "_one_boot", one_boot)
+    built: Any = SimpleNamespace(image_sha256="0", key="0")
+    job = guests.GuestJob("base", built, Setup("cortex-a57", ""), (SimpleNamespace(path="a"),))  # type: ignore[arg-type]
+    counter = iter(range(9))
+
+    def run(*, fresh: bool = False) -> float:
+        part: Any = SimpleNamespace(key="0")
+        runner = guests.GuestRunner(cache, part, part, fresh=fresh)
+        (found,) = runner.run([job], tmp_path / str(next(counter)), at_once=1, on_done=str)
+        return found.seconds
+
+    return run
+
+
+def test_a_fresh_record_takes_the_place_of_what_was_kept(guest: Any) -> None:
+    assert [guest(), guest(), guest(fresh=True), guest()] == [1.0, 1.0, 2.0, 2.0]
+
+
+def test_a_record_that_is_replaced_while_it_is_read_is_no_trouble(
+    guest: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies = iter([True])
+
+    def copy(source: Path, target: Path) -> None:
+        if next(copies, False):
+            target.mkdir()
+            for entry in (tmp_path / "cache" / guests.RECORD_ROOM).iterdir():
+                shutil.rmtree(entry)
+        shutil.copytree(source, target, dirs_exist_ok=True)
+
+    assert guest() == 1.0
+    monkeypatch.setattr(guests, "_copy", copy)
+    assert [guest(), guest()] == [2.0, 2.0]
