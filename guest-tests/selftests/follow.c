@@ -10,6 +10,7 @@
  * threads are followed as well; they share what their process has.
  */
 #include <errno.h>
+#include <poll.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
@@ -89,18 +90,46 @@ static pid_t process_of(pid_t tid)
 	return pid;
 }
 
+static void end_process(struct process *process)
+{
+	int i;
+
+	for (i = 0; i < MOST_TASKS; i++)
+		if (tasks[i].process == process)
+			tasks[i].process = NULL;
+	unbind_process(process);
+	if (process->end >= 0)
+		close(process->end);
+	process->pid = 0;
+}
+
+/* Those that were let go, and have ended since. */
+static void end_processes(void)
+{
+	int i;
+
+	for (i = 0; i < MOST_PROCESSES; i++) {
+		struct pollfd gone = { .fd = processes[i].end, .events = POLLIN };
+
+		if (processes[i].pid && gone.fd >= 0 && poll(&gone, 1, 0) > 0)
+			end_process(&processes[i]);
+	}
+}
+
 static void add(pid_t tid)
 {
 	struct task *task = find_task(0);
 	pid_t pid = process_of(tid);
-	struct process *process = find(pid);
+	struct process *process;
 
+	end_processes();
+	process = find(pid);
 	if (!task)
 		die("too many threads");
 	if (!process && pid == tid)
 		process = find(0);
 	if (process && !process->pid) {
-		*process = (struct process) { .pid = pid };
+		*process = (struct process) { .pid = pid, .end = -1 };
 		bind_process(process);
 		count.processes++;
 	}
@@ -109,16 +138,25 @@ static void add(pid_t tid)
 
 static void drop(struct task *task)
 {
-	if (task->process && task->process->pid == task->tid) {
-		struct process *process = task->process;
-		int i;
+	if (task->process && task->process->pid == task->tid)
+		end_process(task->process);
+	task->tid = 0;
+}
 
-		for (i = 0; i < MOST_TASKS; i++)
-			if (tasks[i].process == process)
-				tasks[i].process = NULL;
-		unbind_process(process);
-		process->pid = 0;
+/*
+ * A zombie whose tracer has not waited for it is none to its parent yet, though the parent's
+ * pidfd is readable: a test that then asks, and does not wait, takes the child for a failed
+ * one. So a task dies untraced. Its process stays bound until all of it is gone.
+ */
+static void let_go(struct task *task)
+{
+	if (task->process && task->process->pid == task->tid) {
+		task->process->end = syscall(SYS_pidfd_open, task->tid, 0);
+		if (task->process->end < 0)
+			die("pidfd_open");
 	}
+	if (ptrace(PTRACE_DETACH, task->tid, NULL, 0) && errno != ESRCH)
+		die("PTRACE_DETACH");
 	task->tid = 0;
 }
 
@@ -211,6 +249,8 @@ static bool handle_stop(struct task *task, int stop, const char *when)
 
 	if (event == PTRACE_EVENT_EXIT) {
 		audit("end");
+		let_go(task);
+		return false;
 	} else if (event == PTRACE_EVENT_EXEC && process) {
 		unbind_process(process);
 		bind_process(process);
@@ -265,6 +305,7 @@ static void look_until(const char *when)
 void look_after(void)
 {
 	look_until(NULL);
+	end_processes();
 }
 
 void audit_stopped(const char *when)
@@ -273,7 +314,7 @@ void audit_stopped(const char *when)
 
 	if (!process)
 		return;
-	if (process->waits)
+	if (process->waits || process->end >= 0)
 		audit(when);
 	/* Of this thread, which is traced: no other one stops by it. */
 	else if (!syscall(SYS_tgkill, first, first, SIGSTOP))

@@ -15,6 +15,7 @@ struct process {
 	int device;		/* its own open file, which is its binding */
 	uint32_t pasid;
 	bool waits;		/* for a child of vfork(): no signal stops it */
+	int end;		/* readable when it is gone, of one that we let go; else -1 */
 };
 
 #define MOST_PROCESSES	16	/* that are followed at once; what comes beyond runs by itself */
