@@ -134,6 +134,8 @@ class Ssh:
             self._end(transport)
         self._logger.removeHandler(self._handler)
         self._handler.close()
+        # The library keeps each logger for ever: a process that runs thousands of guests would, too.
+        logging.Logger.manager.loggerDict.pop(self._logger.name, None)
 
     def _handshake(self, port: int, deadline: float) -> None:
         sock = socket.create_connection(("127.0.0.1", port), timeout=deadline)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 import time
@@ -149,6 +150,18 @@ def test_one_shell_runs_all_commands(server: Server, ssh: Ssh) -> None:
     assert [r.stdout for r in results] == ["one\ntwo\n\N{REPLACEMENT CHARACTER}\nlast", "", "o" * 1023 + "\n"]
     assert [r.stderr for r in results] == ["", "", "e" * 1023 + "\n"]
     assert server.shells == 1
+
+
+def test_a_session_that_was_closed_leaves_no_logger(server: Server, ssh: Ssh) -> None:
+    """logging keeps each of its loggers for ever."""
+
+    def names() -> set[str]:
+        return {name for name in logging.root.manager.loggerDict if name.startswith("faultloop.ssh.")}
+
+    ssh.connect(server.port, 10)
+    assert names()
+    ssh.close()
+    assert names() == set()
 
 
 def test_shell_that_was_left_in_a_command_is_not_used_again(server: Server, ssh: Ssh) -> None:
