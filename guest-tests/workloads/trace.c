@@ -38,9 +38,28 @@ static bool set_symbol(const struct probe *probe, const char *symbol,
 	return trace_set(probe->name, where);
 }
 
+/* What tracefs says of the last probe that it refused. */
+static bool is_unknown(void)
+{
+	char *last = buffer, *next;
+	int fd = open(TRACEFS "/error_log", O_RDONLY | O_CLOEXEC);
+	ssize_t used = 0, got;
+
+	if (fd < 0)
+		return false;
+	while ((got = read(fd, buffer + used, BUFFER_SIZE - 1 - used)) > 0)
+		used += got;
+	close(fd);
+	buffer[used] = '\0';
+	while ((next = strstr(last, "error: ")))
+		last = next + 1;
+	return strstr(last, "Invalid probed address or symbol");
+}
+
 /*
  * EINVAL: functions declared inline are notrace, and the kernel refuses them
- * unless it has CONFIG_KPROBE_EVENTS_ON_NOTRACE.
+ * unless it has CONFIG_KPROBE_EVENTS_ON_NOTRACE. Newer kernels say so, too, of a
+ * function that they do not have.
  *
  * A static function may have been cloned by the compiler. Its arguments are then
  * no longer where they were, so only those are tried whose arguments do not count.
@@ -53,7 +72,7 @@ static bool set_probe(struct probe *probe)
 	if (!probe->symbols[0]) {
 		if (set_symbol(probe, probe->name, ""))
 			return true;
-		probe->notrace = errno == EINVAL;
+		probe->notrace = errno == EINVAL && !is_unknown();
 		if (probe->notrace)
 			return false;
 		for (i = 0; i < ARRAY_SIZE(clones); i++)
