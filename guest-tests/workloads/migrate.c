@@ -227,17 +227,9 @@ static void prepare_thp(struct moved *m)
 	area_drain(m->area);
 }
 
-/* What somebody else holds for a moment, a CPU's batch or reclaim, is not split. */
 static void split(struct moved *m)
 {
-	int i;
-
-	for (i = 0; i < TRIES; i++) {
-		split_range(m->area, huge_size());
-		if (view_of(m->area).pte.level != m->before.pte.level)
-			return;
-		area_drain(m->area);
-	}
+	split_range(m->area, huge_size());
 }
 
 void thp_split(void)

@@ -126,6 +126,8 @@ void reclaim(void)
 #define DISK_FILE	"/mnt/disk/writeback"
 #define FILE_PAGES	16
 #define FILE_ROUNDS	6
+#define MOST_ROUNDS	40		/* until the file was cleaned often enough under the device */
+#define ENOUGH_FAULTS	(2 * FILE_PAGES)
 
 static atomic_bool done;
 static atomic_uint syncs;
@@ -142,7 +144,7 @@ static void *sync_main(void *arg)
 	return NULL;
 }
 
-static unsigned int lost_on_disk(int file, size_t size)
+static unsigned int lost_on_disk(int file, size_t size, unsigned int round)
 {
 	unsigned int lost = 0;
 	uint64_t found;
@@ -153,7 +155,7 @@ static unsigned int lost_on_disk(int file, size_t size)
 	for (i = 0; i < size / page_size; i++) {
 		if (pread(file, &found, sizeof(found), i * page_size) != sizeof(found))
 			die_errno("read of " DISK_FILE);
-		lost += found != value_of(i, FILE_ROUNDS);
+		lost += found != value_of(i, round);
 	}
 	return lost;
 }
@@ -162,7 +164,7 @@ static unsigned int lost_on_disk(int file, size_t size)
 void writeback(void)
 {
 	size_t size = FILE_PAGES * page_size, i;
-	unsigned int round, failed = 0, lost, faults = 0;
+	unsigned int round = 0, failed = 0, lost, faults = 0;
 	int file = open(DISK_FILE, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	struct sva_testdev_dma dma;
 	struct window window;
@@ -179,12 +181,14 @@ void writeback(void)
 	window_open(&window, area, size);
 	if (pthread_create(&thread, NULL, sync_main, &file))
 		die("pthread_create failed");
-	for (round = 1; round <= FILE_ROUNDS; round++)
+	while (round < FILE_ROUNDS || (round < MOST_ROUNDS && !failed && faults <= ENOUGH_FAULTS)) {
+		round++;
 		for (i = 0; i < FILE_PAGES; i++) {
 			dma = dma_write(area + i * page_size, value_of(i, round));
 			failed += !dma_done(&dma);
 			faults += dma.stalls;
 		}
+	}
 	done = true;
 	pthread_join(thread, NULL);
 	if (fsync(file))
@@ -193,9 +197,9 @@ void writeback(void)
 	window_close(&window);
 	if (munmap(area, size))
 		die_errno("munmap");
-	lost = lost_on_disk(file, size);
+	lost = lost_on_disk(file, size, round);
 
-	ktap_point(syncs >= 2 && faults > 2 * FILE_PAGES, PRECONDITION,
+	ktap_point(syncs >= 2 && faults > ENOUGH_FAULTS, PRECONDITION,
 		   "the file was written to disk meanwhile: %u times, %u faults of the device",
 		   syncs, faults);
 	ktap_point(!failed, PROGRESS, "%u accesses of the device failed", failed);

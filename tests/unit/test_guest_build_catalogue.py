@@ -36,7 +36,7 @@ def guest_paths() -> list[tuple[str, str]]:
         "CACHED": ["", "-uncached"],
         "ALL": ["", "-cpu-first", "-uncached", "-cpu-first-uncached"],
     }
-    table = re.findall(r'^\t\{ "([a-z0-9-]+)", (\w+), (ONE|CACHED|ALL) \},$', source("main.c"), re.M)
+    table = re.findall(r'^\t\{ "([a-z0-9-]+)", (\w+), (ONE|CACHED|ALL) \},$', source("table.c"), re.M)
     return [(name + suffix, function) for name, function, bits in table for suffix in forms[bits]]
 
 
