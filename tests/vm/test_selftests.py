@@ -14,9 +14,9 @@ from tests.vm.command import ROOT, faultloop
 NAMES = ("mremap", "ksm-unmerge")
 
 
-def selftests(results: Path, *words: str) -> tuple[int, dict[str, dict[str, Any]]]:
+def selftests(results: Path, *words: str, names: tuple[str, ...] = NAMES) -> tuple[int, dict[str, dict[str, Any]]]:
     called = faultloop(
-        *("selftests", "--kernel", "newest", "--setup", "cortex-a57", "--json", *words), *NAMES, results=results
+        *("selftests", "--kernel", "newest", "--setup", "cortex-a57", "--json", *words), *names, results=results
     )
     assert called.stdout, called.stderr
     return called.status, {test["name"]: test for test in json.loads(called.stdout)["tests"]}
@@ -40,3 +40,12 @@ def test_a_deaf_driver_leaves_stale_entries(tmp_path: Path) -> None:
     assert status == 1, found
     assert {name: test["outcome"] for name, test in found.items()} == dict.fromkeys(NAMES, "STALE")
     assert all("address=0x" in test["reason"] for test in found.values()), found
+
+
+@pytest.mark.long
+def test_a_child_that_passed_is_not_taken_for_a_failed_one(tmp_path: Path) -> None:
+    """A test that asks for its child when the pidfd says so, and does not wait, finds it: it was let go."""
+    status, found = selftests(tmp_path, names=("hmm",))
+    theirs = found["hmm"]["theirs"]
+    assert status == 0 and found["hmm"]["outcome"] == "PASS", found
+    assert theirs["passed"] > 20 and not theirs["failed"], theirs
