@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Verbs about bundles: runs to send to somebody."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

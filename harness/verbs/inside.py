@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Verbs that let a user look into a guest."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -90,7 +88,7 @@ Command = Annotated[
 ]
 
 
-def _subject(workload: str, command: str, kernel: str, patch: list[str], setup: str, accel: str) -> Subject:
+def _subject(workload: str, command: str, kernel: str, patch: list[str], setup: str, accel: str) -> "Subject":
     from harness.jobs import debug as job
 
     return job.subject(

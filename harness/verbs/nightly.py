@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Verbs about kernels over time."""
 
-from __future__ import annotations
-
 import os
 import sys
 from typing import Annotated

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Verbs that judge patches."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -129,7 +127,7 @@ def reply(
     sys.stdout.write(job(run or common.results() / "latest"))
 
 
-def _finish_each(request: Request, shop: Workshop, *, as_json: bool) -> None:
+def _finish_each(request: "Request", shop: "Workshop", *, as_json: bool) -> None:
     from harness.jobs.each import each
     from harness.report import document, steps, text
 

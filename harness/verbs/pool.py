@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Verbs of a pool of machines (docs/pool.md)."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

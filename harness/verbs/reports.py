@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Verbs that tell of runs that were kept."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

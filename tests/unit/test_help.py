@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import shlex
@@ -46,6 +47,12 @@ def offered(*words: str) -> list[str]:
 
 def examples() -> list[tuple[str, str]]:
     return [(verb, line) for verb, page in manual.PAGES.items() for line, _ in page.examples]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_types_of_a_verb_are_no_text_to_compile(verb: str) -> None:
+    callback = GROUP.commands[verb].callback  # type: ignore[attr-defined]
+    assert [name for name, said in inspect.unwrap(callback).__annotations__.items() if isinstance(said, str)] == []
 
 
 @pytest.mark.parametrize("verb", VERBS)
