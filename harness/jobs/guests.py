@@ -172,8 +172,7 @@ class GuestRunner:
         try:
             if self._fresh:
                 self._cache.remove(RECORD_ROOM, key)
-            if self._cache.get(RECORD_ROOM, key) is None:
-                self._cache.make(RECORD_ROOM, key, lambda new: _copy(where, new / "record"))
+            self._cache.make(RECORD_ROOM, key, lambda new: _copy(where, new / "record"))
         except InfrastructureError as error:
             self._cache.notice(f"note: {job.name} will be run again next time: {error.message}")
 

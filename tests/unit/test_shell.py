@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -49,7 +49,7 @@ Ask = Callable[..., tuple[bytes, bytes]]
 
 
 @pytest.fixture(scope="module")
-def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
+def ask(tmp_path_factory: pytest.TempPathFactory) -> Ask:
     """What the guest's process says to commands."""
     folder = tmp_path_factory.mktemp("serve")
     sources = Path(__file__).parents[2] / "guest-tests" / "workloads"
@@ -72,7 +72,7 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ask]:
             assert serve.wait(60) == 0
         return out, err
 
-    yield said
+    return said
 
 
 def _to_end(readline: Callable[[], bytes]) -> bytes:
