@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.bench import Bench, timed
-from harness.build import compile_log
+from harness.build import compile_log, kbuild
 from harness.build import kernel as builder
 from harness.build.variant_tree import SOURCE
 from harness.errors import InfrastructureError
@@ -121,7 +121,7 @@ class BareTree:
             words += ["--bind", str(source), target]
         words += [*more, "--clearenv"]
         basic = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "HOME": "/tmp", "LC_ALL": "C", "TZ": "UTC"}
-        for name, value in (basic | dict(builder.ENVIRONMENT) | dict(env or {})).items():
+        for name, value in (basic | dict(kbuild.ENVIRONMENT) | dict(env or {})).items():
             words += ["--setenv", name, value]
         jobs = f"-j{self._bench.shop.cores}"
         ran = timed([*words, "--chdir", _OUT, "make", "-C", SOURCE, f"O={_OUT}", jobs, *targets])

@@ -8,22 +8,21 @@ need. The driver is an entry of its own, so that a change in it does not rebuild
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import disk
-from harness.build import compile_log, inputs, kconfig, objects, products, toolchain
-from harness.build.cache import ALL, Cache, digest, file_sha256, need_space
+from harness.build import compile_log, driver, inputs, kconfig, objects, products, toolchain
+from harness.build.cache import ALL, Cache, file_sha256, need_space
+from harness.build.kbuild import OUT, OnOutput, Plan, make
 from harness.build.limits import LimitExceeded
-from harness.build.sandbox import Bind, CommandFailed, Sandbox
-from harness.build.variant_tree import SOURCE, Touched, mounts, write_touched
-from harness.errors import BuildError, DriverError, InfrastructureError, PatchedDriverError
+from harness.build.sandbox import Bind, Sandbox
+from harness.build.variant_tree import Touched, mounts, write_touched
+from harness.errors import BuildError
 from harness.layout import Layout, project
 from harness.model import BuiltKernel, Kernel, Series, Setup
 from harness.shown import one_line
@@ -42,49 +41,14 @@ DEFAULT_FRAGMENTS = fragments(Setup("default", ""))
 DEBUGINFO = "debuginfo"
 """The fragment that gives a kernel symbols and types, and leaves its code as it is."""
 
-_RECIPE = 1
-"""Part of every key: raise it when a change here makes old entries wrong."""
 _ROOM = "kernels"
-_DRIVER_ROOM = "drivers"
 _BOOTED = ("Image", "config", "build.json", "*.ko", "*/modules.order")
 """What of a variant gets into guests and results: looked at whenever it is used."""
-_OUT = "/build/out"
-_DRIVER = "/build/driver"
 _ALLCONFIG = "/build/all.config"
 _BASE_GIB = 3.0
 _LONGEST_RELEASE = 64
 """Characters of ``uname -r`` (__NEW_UTS_LEN of Linux)."""
 _VARIANT_GIB = 1.0
-ENVIRONMENT = {
-    "ARCH": "arm64",
-    "CROSS_COMPILE": toolchain.CROSS,
-    "KBUILD_BUILD_TIMESTAMP": "Thu Jan  1 00:00:00 UTC 1970",
-    "KBUILD_BUILD_USER": "faultloop",
-    "KBUILD_BUILD_HOST": "faultloop",
-    "KBUILD_BUILD_VERSION": "1",
-}
-_DRIVER_PRODUCTS = (".o", ".ko", ".mod", ".mod.c", ".cmd", ".symvers", ".order")
-
-OnOutput = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """One call of ``build``: what goes into every step of it."""
-
-    kernel: Kernel
-    options: tuple[kconfig.Option, ...]
-    tools: Mapping[str, str]
-    cache: Cache
-    sandbox: Sandbox
-    jobs: int
-    on_output: OnOutput
-
-    def key(self, touched: Touched | None, *how: str) -> str:
-        changes = touched.identity() if touched else []
-        config = kconfig.merged(self.options)
-        recipe = ("kernel", _RECIPE, *self.sandbox.mark, *how)
-        return digest(*recipe, self.kernel.digest, config, dict(self.tools), changes)
 
 
 def build(
@@ -112,14 +76,14 @@ def build(
         entry, touched = _stepped(plan, step)
     else:
         entry, touched = _patched(plan, series) if series.patches else (_base(plan), None)
-    driver = _driver(plan, entry, touched, layout.driver)
+    modules = driver.build(plan, entry, touched, layout.driver)
     facts = json.loads((entry / "build.json").read_text(encoding="utf-8"))
     return BuiltKernel(
         kernel=kernel,
         series=series,
-        key=driver.name,
+        key=modules.name,
         image=entry / "Image",
-        modules=(*sorted(driver.glob("*.ko")), *objects.in_tree_modules(entry / "out")),
+        modules=(*sorted(modules.glob("*.ko")), *objects.in_tree_modules(entry / "out")),
         config=entry / "config",
         log=entry / "build.log",
         release=facts["release"],
@@ -158,8 +122,7 @@ def entries(
         with temporary("apply") as scratch:
             fresh = _applied(plan, series, Path(scratch))
             key = plan.key(fresh) if fresh.changed or fresh.removed else base
-    driver = _driver_key(plan, key, _driver_files(layout.driver))
-    return Entries((_ROOM, base), (_ROOM, key), (_DRIVER_ROOM, driver))
+    return Entries((_ROOM, base), (_ROOM, key), (driver.ROOM, driver.key(plan, key, layout.driver)))
 
 
 def _plan(
@@ -170,9 +133,9 @@ def _plan(
     on_output: OnOutput | None,
     fragments: Sequence[str],
     layout: Layout,
-) -> _Plan:
+) -> Plan:
     paths = [layout.kconfigs / f"{name}.config" for name in fragments]
-    return _Plan(
+    return Plan(
         kernel=kernel,
         options=kconfig.read_fragments(paths, kernel.version),
         tools=toolchain.kernel_versions(),
@@ -185,16 +148,16 @@ def _plan(
 
 def find(cache: Cache, key: str, image_sha256: str) -> tuple[Path, tuple[Path, ...], Path] | None:
     """Image, modules and configuration of a variant that was built, by key and hash; None if gone."""
-    driver = cache.get(_DRIVER_ROOM, key, read=ALL)
-    for entry in cache.entries(_ROOM) if driver else ():
+    found = cache.get(driver.ROOM, key, read=ALL)
+    for entry in cache.entries(_ROOM) if found else ():
         facts = json.loads((entry / "build.json").read_text(encoding="utf-8"))
-        if facts["image_sha256"] == image_sha256 and cache.get(_ROOM, entry.name, read=_BOOTED) and driver:
-            modules = (*sorted(driver.glob("*.ko")), *objects.in_tree_modules(entry / "out"))
+        if facts["image_sha256"] == image_sha256 and cache.get(_ROOM, entry.name, read=_BOOTED) and found:
+            modules = (*sorted(found.glob("*.ko")), *objects.in_tree_modules(entry / "out"))
             return entry / "Image", modules, entry / "config"
     return None
 
 
-def _base(plan: _Plan, read: Sequence[str] = _BOOTED) -> Path:
+def _base(plan: Plan, read: Sequence[str] = _BOOTED) -> Path:
     key = plan.key(None)
 
     def maker(folder: Path) -> None:
@@ -208,7 +171,7 @@ def _base(plan: _Plan, read: Sequence[str] = _BOOTED) -> Path:
     return plan.cache.make(_ROOM, key, maker, read=read)
 
 
-def _patched(plan: _Plan, series: Series) -> tuple[Path, Touched | None]:
+def _patched(plan: Plan, series: Series) -> tuple[Path, Touched | None]:
     """Entry of the patched variant, and what the series touches as it lies in that entry; None for nothing."""
     with temporary("apply") as scratch:
         fresh = _applied(plan, series, Path(scratch))
@@ -223,11 +186,11 @@ def _patched(plan: _Plan, series: Series) -> tuple[Path, Touched | None]:
     return entry, Touched(entry / "touched", fresh.removed)
 
 
-def _has_symbols(plan: _Plan) -> bool:
+def _has_symbols(plan: Plan) -> bool:
     return any(option.name == "DEBUG_INFO_NONE" and option.value == kconfig.NOT_SET for option in plan.options)
 
 
-def _applied(plan: _Plan, series: Series, scratch: Path) -> Touched:
+def _applied(plan: Plan, series: Series, scratch: Path) -> Touched:
     """The files that the series touches, as they are afterwards, in ``scratch``."""
     inputs.check(plan.cache, plan.kernel, series.files)
     applied = scratch / "applied"
@@ -237,7 +200,7 @@ def _applied(plan: _Plan, series: Series, scratch: Path) -> Touched:
     return write_touched(result, applied, folder)
 
 
-def _stepped(plan: _Plan, fresh: Touched) -> tuple[Path, Touched | None]:
+def _stepped(plan: Plan, fresh: Touched) -> tuple[Path, Touched | None]:
     """The same for a commit that lies ``fresh`` away from the base."""
     if not fresh.changed and not fresh.removed:
         return _base(plan), None
@@ -255,7 +218,7 @@ def _stepped(plan: _Plan, fresh: Touched) -> tuple[Path, Touched | None]:
     return entry, Touched(entry / "touched", fresh.removed)
 
 
-def _rebuild(plan: _Plan, folder: Path, fresh: Touched, start: objects.Start) -> objects.Lineage:
+def _rebuild(plan: Plan, folder: Path, fresh: Touched, start: objects.Start) -> objects.Lineage:
     """Build the base's tree with ``fresh`` in ``folder``, from a copy of the objects of ``start``."""
     need_space(plan.cache.root, _VARIANT_GIB, "building a patched kernel")
     confined = plan.sandbox.confined
@@ -278,7 +241,7 @@ def _rebuild(plan: _Plan, folder: Path, fresh: Touched, start: objects.Start) ->
     return lineage
 
 
-def _compile(plan: _Plan, folder: Path, source: Sequence[Bind], *, configured: bool) -> None:
+def _compile(plan: Plan, folder: Path, source: Sequence[Bind], *, configured: bool) -> None:
     """Configure, unless ``configured`` already, build into ``folder/out``, and put the results beside it.
 
     One kernel is built at a time on a host: two would only slow each other down, and need twice the memory.
@@ -287,18 +250,18 @@ def _compile(plan: _Plan, folder: Path, source: Sequence[Bind], *, configured: b
         _compile_alone(plan, folder, source, configured=configured)
 
 
-def _compile_alone(plan: _Plan, folder: Path, source: Sequence[Bind], *, configured: bool) -> None:
+def _compile_alone(plan: Plan, folder: Path, source: Sequence[Bind], *, configured: bool) -> None:
     started = time.monotonic()
     allconfig = folder / "all.config"
     allconfig.write_text(kconfig.merged(plan.options), encoding="utf-8")
     log = folder / "build.log"
-    binds = [*source, Bind(folder / "out", _OUT, writable=True), Bind(allconfig, _ALLCONFIG)]
+    binds = [*source, Bind(folder / "out", OUT, writable=True), Bind(allconfig, _ALLCONFIG)]
     if not configured:
-        _make(plan, ["allnoconfig"], binds, log, {"KCONFIG_ALLCONFIG": _ALLCONFIG}, what="configure")
+        make(plan, ["allnoconfig"], binds, log, {"KCONFIG_ALLCONFIG": _ALLCONFIG}, what="configure")
     out = folder / "out"
     kconfig.check(plan.options, products.read_text(out, ".config"))
     targets = ["Image", "modules", *(["scripts_gdb"] if _has_symbols(plan) else [])]
-    lines = _make(plan, targets, binds, log, {}, what="build")
+    lines = make(plan, targets, binds, log, {}, what="build")
     image = folder / "Image"
     for made, kept in (
         ("arch/arm64/boot/Image", image),
@@ -320,79 +283,3 @@ def _compile_alone(plan: _Plan, folder: Path, source: Sequence[Bind], *, configu
         "toolchain": dict(plan.tools),
     }
     (folder / "build.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
-
-
-def _driver(plan: _Plan, entry: Path, touched: Touched | None, sources: Path) -> Path:
-    """Entry of the guest driver for the kernel in ``entry``."""
-    files = _driver_files(sources)
-
-    def maker(folder: Path) -> None:
-        work = folder / "work"
-        for name, content in files.items():
-            (work / name).parent.mkdir(parents=True, exist_ok=True)
-            (work / name).write_bytes(content)
-        source = mounts(plan.kernel.tree, touched, folder, 0.0, confined=plan.sandbox.confined)
-        binds = [*source, Bind(entry / "out", _OUT), Bind(work, _DRIVER, writable=True)]
-        what = "build the guest driver for" if touched else "build the guest driver for the unpatched"
-        try:
-            _make(plan, [f"M={_DRIVER}", "modules"], binds, folder / "driver.log", {}, what=what)
-        except (BuildError, LimitExceeded) as error:
-            if touched is None:
-                raise DriverError(error.message, detail=error.detail) from error
-            raise PatchedDriverError(error.message, detail=error.detail) from error
-        for module in sorted(work.glob("*.ko")):
-            products.keep(work, module.name, folder / module.name)
-        shutil.rmtree(work)
-        shutil.rmtree(folder / "src", ignore_errors=True)
-
-    return plan.cache.make(_DRIVER_ROOM, _driver_key(plan, entry.name, files), maker, read=ALL)
-
-
-def _driver_files(sources: Path) -> dict[str, bytes]:
-    files = {
-        p.relative_to(sources).as_posix(): p.read_bytes() for p in sorted(sources.rglob("*")) if _is_source(p)
-    }
-    if not {"Makefile", "Kbuild"}.intersection(files):
-        raise InfrastructureError(f"{sources}: the guest driver's sources are not there (no Makefile, no Kbuild)")
-    return files
-
-
-def _driver_key(plan: _Plan, kernel: str, files: Mapping[str, bytes]) -> str:
-    identity = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    return digest("driver", _RECIPE, *plan.sandbox.mark, kernel, identity)
-
-
-def _make(
-    plan: _Plan,
-    targets: Sequence[str],
-    binds: Sequence[Bind],
-    log: Path,
-    env: Mapping[str, str],
-    *,
-    what: str,
-) -> list[str]:
-    """Run make at the constant paths; its lines. BuildError with the compiler's lines when it fails."""
-    lines: list[str] = []
-
-    def on_line(line: str) -> None:
-        lines.append(line)
-        plan.on_output(line)
-
-    head = f"Linux {plan.kernel.version} ({plan.kernel.name}): cannot {what} kernel"
-    argv = ["make", "-C", SOURCE, f"O={_OUT}", f"-j{plan.jobs}", "--output-sync=target", *targets]
-    try:
-        plan.sandbox.run(argv, binds=binds, env={**ENVIRONMENT, **env}, cwd=_OUT, on_output=on_line, log=log)
-    except LimitExceeded as error:
-        error.message = f"{head}: {error.message}"
-        raise
-    except CommandFailed as error:
-        if any(disk.is_full(line) for line in lines):
-            raise disk.full(plan.cache.root, "while a kernel was built") from error
-        if compile_log.killed(lines):
-            raise InfrastructureError(f"{head}: {compile_log.KILLED}", detail="\n".join(lines[-20:])) from error
-        raise BuildError(head, detail=compile_log.errors(lines)) from error
-    return lines
-
-
-def _is_source(path: Path) -> bool:
-    return path.is_file() and not path.name.endswith(_DRIVER_PRODUCTS) and not path.name.startswith(".")

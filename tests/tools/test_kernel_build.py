@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.build import kernel as kernel_module
-from harness.build import toolchain
+from harness.build import kbuild, toolchain
 from harness.build.cache import Cache
 from harness.build.kernel import build
 from harness.build.sandbox import Sandbox
@@ -266,7 +265,7 @@ def test_key_holds_all_that_decides(shop: Shop, monkeypatch: pytest.MonkeyPatch,
     elif change == "toolchain":
         monkeypatch.setattr(toolchain, "kernel_versions", lambda: {"gcc": "another"})
     else:
-        monkeypatch.setattr(kernel_module, "_RECIPE", 99)
+        monkeypatch.setattr(kbuild, "RECIPE", 99)
     assert shop.build().image != first.image
     assert [line for line in shop.lines if "mm/memory.o" in line]
 
