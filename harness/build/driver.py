@@ -1,53 +1,110 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Build the guest driver for a kernel that was built; an entry of its own, so that it rebuilds no kernel."""
+"""Build the guest driver for a kernel that was built; an entry of its own, so that it rebuilds no kernel.
+
+The objects that were compiled for the base are kept. Another variant's build starts from a copy of them, and
+make compiles what the patch touches, by the same rules as for the kernel (variant_tree): mostly nothing.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from harness.build import products
+from harness.build import objects, products
 from harness.build.cache import ALL, digest
 from harness.build.kbuild import OUT, RECIPE, Plan, make
 from harness.build.limits import LimitExceeded
 from harness.build.sandbox import Bind
 from harness.build.variant_tree import Touched, mounts
 from harness.errors import BuildError, DriverError, InfrastructureError, PatchedDriverError
+from harness.sources.archive import copy_tree
 
 ROOM = "drivers"
+_OBJECTS_ROOM = "driver-objects"
 _SOURCE = "/build/driver"
+_WORK = "work"
+_LOG = "driver.log"
+_FINISHED = "finished"
 _PRODUCTS = (".o", ".ko", ".mod", ".mod.c", ".cmd", ".symvers", ".order")
 
 
-def build(plan: Plan, entry: Path, touched: Touched | None, sources: Path) -> Path:
+def build(plan: Plan, entry: Path, touched: Touched | None, sources: Path, *, base: Callable[[], Path]) -> Path:
     """Entry of the driver for the kernel in ``entry``, whose source differs from the plan's by ``touched``.
 
-    DriverError when it does not build for the base, PatchedDriverError when it does not for another.
+    ``base`` gives the entry of the unpatched kernel. DriverError when the driver does not build for that one,
+    PatchedDriverError when it does not for another.
     """
     files = _files(sources)
 
     def maker(folder: Path) -> None:
-        work = folder / "work"
-        for name, content in files.items():
-            (work / name).parent.mkdir(parents=True, exist_ok=True)
-            (work / name).write_bytes(content)
-        source = mounts(plan.kernel.tree, touched, folder, 0.0, confined=plan.sandbox.confined)
-        binds = [*source, Bind(entry / "out", OUT), Bind(work, _SOURCE, writable=True)]
-        what = "build the guest driver for" if touched else "build the guest driver for the unpatched"
+        if touched is None:
+            made = _objects(plan, entry, files)
+            shutil.copyfile(made / _LOG, folder / _LOG)
+            _take(made / _WORK, folder)
+            return
+        work = folder / _WORK
+        start = _start(plan, base, touched, files)
+        if start is not None:
+            copy_tree(start / _WORK, work)
+        else:
+            _write(files, work)
+        finished = float((start / _FINISHED).read_text(encoding="ascii")) if start else 0.0
+        source = mounts(plan.kernel.tree, touched, folder, finished, confined=plan.sandbox.confined)
         try:
-            make(plan, [f"M={_SOURCE}", "modules"], binds, folder / "driver.log", {}, what=what)
+            _make(plan, source, entry, folder, "build the guest driver for")
         except (BuildError, LimitExceeded) as error:
-            if touched is None:
-                raise DriverError(error.message, detail=error.detail) from error
             raise PatchedDriverError(error.message, detail=error.detail) from error
-        for module in sorted(work.glob("*.ko")):
-            products.keep(work, module.name, folder / module.name)
+        _take(work, folder)
         shutil.rmtree(work)
         shutil.rmtree(folder / "src", ignore_errors=True)
 
     return plan.cache.make(ROOM, _key(plan, entry.name, files), maker, read=ALL)
+
+
+def _start(plan: Plan, base: Callable[[], Path], touched: Touched, files: Mapping[str, bytes]) -> Path | None:
+    """Objects to start from; None where all is to be compiled: they lie at another path, or would mislead make."""
+    if not plan.sandbox.confined or objects.moves_config([*touched.changed, *touched.removed]):
+        return None
+    try:
+        return _objects(plan, base(), files)
+    except DriverError:  # another commit of a bisection may well have what the driver needs
+        return None
+
+
+def _objects(plan: Plan, base: Path, files: Mapping[str, bytes]) -> Path:
+    """Entry of the driver's sources and all that make leaves beside them, for the unpatched kernel."""
+
+    def maker(folder: Path) -> None:
+        _write(files, folder / _WORK)
+        source = mounts(plan.kernel.tree, None, folder, 0.0, confined=plan.sandbox.confined)
+        try:
+            _make(plan, source, base, folder, "build the guest driver for the unpatched")
+        except (BuildError, LimitExceeded) as error:
+            raise DriverError(error.message, detail=error.detail) from error
+        shutil.rmtree(folder / "src", ignore_errors=True)
+        (folder / _FINISHED).write_text(repr(time.time()), encoding="ascii")
+
+    return plan.cache.make(_OBJECTS_ROOM, _key(plan, base.name, files), maker, read=ALL)
+
+
+def _make(plan: Plan, source: list[Bind], kernel: Path, folder: Path, what: str) -> None:
+    binds = [*source, Bind(kernel / "out", OUT), Bind(folder / _WORK, _SOURCE, writable=True)]
+    make(plan, [f"M={_SOURCE}", "modules"], binds, folder / _LOG, {}, what=what)
+
+
+def _write(files: Mapping[str, bytes], work: Path) -> None:
+    for name, content in files.items():
+        (work / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / name).write_bytes(content)
+
+
+def _take(work: Path, folder: Path) -> None:
+    """Copy the modules that were built."""
+    for module in sorted(work.glob("*.ko")):
+        products.keep(work, module.name, folder / module.name)
 
 
 def key(plan: Plan, kernel: str, sources: Path) -> str:

@@ -76,7 +76,7 @@ def build(
         entry, touched = _stepped(plan, step)
     else:
         entry, touched = _patched(plan, series) if series.patches else (_base(plan), None)
-    modules = driver.build(plan, entry, touched, layout.driver)
+    modules = driver.build(plan, entry, touched, layout.driver, base=lambda: _base(plan))
     facts = json.loads((entry / "build.json").read_text(encoding="utf-8"))
     return BuiltKernel(
         kernel=kernel,

@@ -48,10 +48,10 @@ modules: $(patsubst %.c,%.ko,$(wildcard $(M)/*.c))
 $(M)/%.ko: $(M)/%.c
 	@test -f $(O)/Module.symvers -a -f $(O)/.config
 	@echo "  CC [M]  $(M)/$*.o"
-	@$(CC) -c -o $@ $<
+	@$(CC) -c -MMD -MP -MF $(M)/$*.d -o $@ $<
 endif
 
--include $(wildcard $(O)/*/*.d)
+-include $(wildcard $(O)/*/*.d $(M)/*.d)
 .PHONY: allnoconfig Image modules
 """
 
