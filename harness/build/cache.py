@@ -18,6 +18,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from fnmatch import filter as matching
 from pathlib import Path
@@ -70,7 +71,8 @@ class Cache:
     def get(self, room: str, key: str, *, read: Sequence[str] = ()) -> Path | None:
         """The entry, or None. A damaged one (file missing, or of another size) is removed, with a notice.
 
-        ``read``: patterns (fnmatch) of the files that are about to be used; their content is compared, too.
+        ``read``: patterns (fnmatch) of the files that are about to be used; their content is compared, too. One
+        that begins with ``!`` takes files out again.
         """
         entry = self._entry(room, key)
         if not entry.is_dir():
@@ -86,6 +88,11 @@ class Cache:
             with self._disk_errors():
                 _remove(entry)
         return None
+
+    def known(self, room: str, key: str) -> Path | None:
+        """The entry, not looked at, or None."""
+        entry = self._entry(room, key)
+        return entry if (entry / MANIFEST).is_file() else None
 
     def make(self, room: str, key: str, maker: Maker, *, read: Sequence[str] = ()) -> Path:
         """The entry, made by ``maker`` (which fills an empty folder) unless it is there; ``read`` as of `get`.
@@ -236,12 +243,18 @@ def _files(entry: Path) -> dict[str, tuple[int, str]]:
 
 def _changed(entry: Path, files: Mapping[str, tuple[int, str]], read: Sequence[str]) -> Iterator[str]:
     """Those of an entry's files that ``read`` names, whose content is not what it was when the entry was made."""
-    patterns = [pattern for pattern in read if "*" in pattern]
+    patterns = [pattern for pattern in read if "*" in pattern and not pattern.startswith("!")]
     wanted = {name for name in read if name in files}
     wanted.update(name for pattern in patterns for name in matching(files, pattern))
-    for name in sorted(wanted):
-        if file_sha256(entry / name) != files[name][1]:
-            yield name
+    for pattern in read:
+        if pattern.startswith("!"):
+            wanted.difference_update(matching(wanted, pattern[1:]))
+    names = sorted(wanted)
+    # Hashes are taken without Python's lock: as many at once as there are CPUs.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for name, sha256 in zip(names, pool.map(lambda name: file_sha256(entry / name), names), strict=True):
+            if sha256 != files[name][1]:
+                yield name
 
 
 def _write_manifest(entry: Path, room: str, key: str) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +29,7 @@ _DEFAULT = "10.0"
 _SERIES = {_DEFAULT: "trixie", "10.2": "sid"}
 """The suite of Debian that has it."""
 _TREE = "tree"
+_VERSION = "VERSION"
 _ROMS = "roms"
 """Sources of firmware: 270 of 410 MB, and not built."""
 _LEFT_OUT = (_ROMS, ".git")
@@ -39,10 +40,13 @@ class QemuSource:
     """An unpacked QEMU, as it was released; not to be written to."""
 
     tree: Path
+    """Sizes not looked at: that of 9,000 files takes longer than all else where the emulator is in the cache."""
     origin: str
     digest: str
     named: bool
     """The user named it: what is wrong with it is the user's to mend."""
+    whole: Callable[[], Path]
+    """The same tree, looked at, and unpacked again where it was damaged: for who builds from it."""
 
     @property
     def series(self) -> str:
@@ -94,23 +98,24 @@ def bring(cache: Cache, sandbox: Sandbox, debian: DebianRoot) -> QemuSource:
         tarball = source_tarball(source)
         sha256 = source.sha256[tarball.name]
         origin = f"Debian qemu {source.version} ({source.suite}), {tarball.name} sha256:{sha256}"
-        return QemuSource(_unpacked(tarball, sha256, cache, sandbox), origin, sha256, named=False)
+        return _of_tarball(tarball, origin, sha256, cache, sandbox, named=False)
     path = Path(named).expanduser()
     if path.is_file():
         sha256 = file_sha256(path)
         origin = f"{SOURCE_VARIABLE}: tarball {path.name}, sha256:{sha256}"
-        return QemuSource(_unpacked(path, sha256, cache, sandbox), origin, sha256, named=True)
+        return _of_tarball(path, origin, sha256, cache, sandbox, named=True)
     if path.is_dir():
         _require_qemu(path, named)
         sha256 = tree_sha256(path)
-        return QemuSource(path, f"{SOURCE_VARIABLE}: tree {path.name}, sha256:{sha256}", sha256, named=True)
+        origin = f"{SOURCE_VARIABLE}: tree {path.name}, sha256:{sha256}"
+        return QemuSource(path, origin, sha256, named=True, whole=lambda: path)
     raise UserError(f"{SOURCE_VARIABLE}={named}: no such tarball or folder")
 
 
 def lay_out(source: QemuSource, changes: Changes, tree: Path, sandbox: Sandbox) -> None:
     """Copy the source to ``tree`` with overlay and hooks on it; the error names the patch that does not apply."""
     tree.mkdir()
-    for item in source.tree.iterdir():
+    for item in source.whole().iterdir():
         if item.name not in _LEFT_OUT:
             copy_tree(item, tree / item.name)
     for name, content in changes.overlay.items():
@@ -142,7 +147,7 @@ def lay_out(source: QemuSource, changes: Changes, tree: Path, sandbox: Sandbox) 
 
 def version(tree: Path) -> str:
     """``10.0.13``, of the file VERSION."""
-    return (tree / "VERSION").read_text(encoding="utf-8").strip()
+    return (tree / _VERSION).read_text(encoding="utf-8").strip()
 
 
 def keep_times(tree: Path, known: Mapping[str, tuple[str, int]]) -> dict[str, tuple[str, int]]:
@@ -167,6 +172,17 @@ def keep_times(tree: Path, known: Mapping[str, tuple[str, int]]) -> dict[str, tu
     return times
 
 
+def _of_tarball(
+    tarball: Path, origin: str, sha256: str, cache: Cache, sandbox: Sandbox, *, named: bool
+) -> QemuSource:
+    def whole() -> Path:
+        return _unpacked(tarball, sha256, cache, sandbox)
+
+    entry = cache.known(_ROOM, sha256)
+    there = entry is not None and (entry / _TREE / _VERSION).is_file()
+    return QemuSource(entry / _TREE if entry and there else whole(), origin, sha256, named, whole)
+
+
 def _unpacked(tarball: Path, sha256: str, cache: Cache, sandbox: Sandbox) -> Path:
     def fill(folder: Path) -> None:
         _sound(tarball, cache)
@@ -189,7 +205,7 @@ def _sound(tarball: Path, cache: Cache) -> None:
 
 def _require_qemu(tree: Path, named: str) -> None:
     if not (
-        (tree / "VERSION").is_file() and (tree / "configure").is_file() and (tree / "hw/arm/smmuv3.c").is_file()
+        (tree / _VERSION).is_file() and (tree / "configure").is_file() and (tree / "hw/arm/smmuv3.c").is_file()
     ):
         raise UserError(f"{named}: not QEMU's source (no VERSION, configure and hw/arm/smmuv3.c in it)")
 

@@ -27,7 +27,6 @@ from harness.layout import Layout, project
 from harness.model import BuiltKernel, Kernel, Series, Setup
 from harness.shown import one_line
 from harness.sources import patch_apply
-from harness.sources.archive import copy_tree
 from harness.temporary import temporary
 
 
@@ -179,7 +178,7 @@ def _patched(plan: Plan, series: Series) -> tuple[Path, Touched | None]:
             return _base(plan), None
 
         def maker(folder: Path) -> None:
-            _rebuild(plan, folder, fresh, objects.of_base(_base(plan, ALL)))
+            _rebuild(plan, folder, fresh, objects.of_base(_base(plan, objects.COPIED)))
             objects.prune(folder / "out")
 
         entry = plan.cache.make(_ROOM, plan.key(fresh), maker, read=_BOOTED)
@@ -208,7 +207,7 @@ def _stepped(plan: Plan, fresh: Touched) -> tuple[Path, Touched | None]:
 
     def maker(folder: Path) -> None:
         store = objects.Store(plan.cache, plan.key(None))
-        with store.nearest(fresh, _base(plan, ALL)) as start:
+        with store.nearest(fresh, _base(plan, objects.COPIED)) as start:
             lineage = _rebuild(plan, folder, fresh, start)
         if plan.sandbox.confined:
             store.keep(key, folder / "out", lineage)
@@ -226,7 +225,7 @@ def _rebuild(plan: Plan, folder: Path, fresh: Touched, start: objects.Start) -> 
     finished = start.lineage.finished
     source = mounts(plan.kernel.tree, touched, folder, finished, confined=confined, times=lineage.times)
     if confined:
-        copy_tree(start.out, folder / "out")
+        start.copy(folder / "out")
     else:  # its objects were compiled at another path
         (folder / "out").mkdir()
     try:

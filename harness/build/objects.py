@@ -33,6 +33,10 @@ KEPT = 3
 """Object trees that are kept, 170 to 250 MB each: the ends of the range that is left, and one more."""
 _LINEAGE = "lineage.json"
 _OUT = "out"
+_LINKED = ("vmlinux", "vmlinux.o", "vmlinux.unstripped", ".tmp_vmlinux*")
+"""Of an object tree's top: half of its bytes, and linked again from whatever a patch compiles."""
+COPIED = ("*", *(f"!{_OUT}/{pattern}" for pattern in _LINKED))
+"""Of a base's entry: what a variant's objects are made of."""
 _HEADER_WEIGHT = 50
 """A header costs as much as so many other files, at a guess."""
 
@@ -90,6 +94,10 @@ class Start:
                 shutil.copyfile(source, target)
                 target.chmod(0o755 if source.stat().st_mode & stat.S_IXUSR else 0o644)
         return Touched(folder, fresh.removed), Lineage(new, times, now), moved
+
+    def copy(self, out: Path) -> None:
+        """Copy the objects to ``out``, but for what is linked of them."""
+        copy_tree(self.out, out, without=_LINKED)
 
 
 def _after(finished: float) -> float:

@@ -13,8 +13,9 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from harness import disk
@@ -153,10 +154,20 @@ def linux_version(tree: Path, named: str) -> str:
     return ".".join(numbers) + head.get("EXTRAVERSION", "")
 
 
-def copy_tree(source: Path, destination: Path) -> None:
-    """Copy a tree with modes, times and links; blocks are shared where the file system can."""
-    argv = ["cp", "-a", "--no-preserve=ownership", "--reflink=auto", "--", str(source), str(destination)]
-    _host(argv, f"{source}: cannot be copied to {destination}")
+def copy_tree(source: Path, destination: Path, *, without: Sequence[str] = ()) -> None:
+    """Copy a tree with modes, times and links; blocks are shared where the file system can.
+
+    ``without``: patterns (fnmatch) of names at its top that are left out.
+    """
+    argv = ["cp", "-a", "--no-preserve=ownership", "--reflink=auto"]
+    failure = f"{source}: cannot be copied to {destination}"
+    if not without:
+        _host([*argv, "--", str(source), str(destination)], failure)
+        return
+    destination.mkdir()
+    names = [p for p in source.iterdir() if not any(fnmatchcase(p.name, pattern) for pattern in without)]
+    _host([*argv, "--", *map(str, names), str(destination)], failure)
+    shutil.copystat(source, destination)
 
 
 def link_tree(source: Path, destination: Path) -> None:

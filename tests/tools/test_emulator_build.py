@@ -149,6 +149,17 @@ def test_a_bit_that_turned_in_the_emulator_is_noticed(shop: Shop) -> None:
     assert shop.lines == []
 
 
+@pytest.mark.parametrize("name", ["VERSION", "hw/arm/smmuv3.c"])
+def test_a_source_that_was_damaged_is_unpacked_again_when_it_is_built(shop: Shop, name: str) -> None:
+    first = shop.build()
+    (entry,) = shop.cache.entries("qemu-sources")
+    (entry / "tree" / name).unlink()
+    assert shop.build() == first
+    shop.put("overlay/hw/misc/sva.c", "int sva = 2;\n")
+    assert shop.build().key != first.key
+    assert shop.cache.verify("qemu-sources", entry.name) == []
+
+
 def test_firmware_sources_are_left_out(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     (shop.tree / "roms").mkdir()
     (shop.tree / "roms" / "big").write_text("x")

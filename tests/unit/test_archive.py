@@ -186,3 +186,17 @@ def test_tree_hash_sees_names_modes_links_and_contents(tree: Path) -> None:
         change()
         seen.add(archive.tree_sha256(tree))
     assert len(seen) == 5
+
+
+def test_copy_without_names_of_the_top(tmp_path: Path) -> None:
+    tree = tmp_path / "from"
+    for name in ("vmlinux", "vmlinux.a", ".tmp_vmlinux1", "sub/vmlinux"):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(name)
+    os.utime(tree / "sub/vmlinux", (1, 1))
+    tree.chmod(0o750)
+    archive.copy_tree(tree, tmp_path / "to", without=("vmlinux", ".tmp_*"))
+    left = sorted(str(p.relative_to(tmp_path / "to")) for p in (tmp_path / "to").rglob("*"))
+    assert left == ["sub", "sub/vmlinux", "vmlinux.a"]
+    assert (tmp_path / "to/sub/vmlinux").stat().st_mtime == 1
+    assert (tmp_path / "to").stat().st_mode & 0o777 == 0o750

@@ -128,6 +128,22 @@ def test_what_is_about_to_be_read_is_compared(cache: Cache, notices: list[str]) 
     assert cache.get("room", "k", read=["b"]) is None
 
 
+def test_what_is_not_about_to_be_read_can_be_taken_out(cache: Cache) -> None:
+    entry = cache.make("room", "k", _two_files)
+    (entry / "b").write_text("TWO")
+    assert cache.get("room", "k", read=("*", "!b*")) == entry
+    assert cache.get("room", "k", read=("*", "!c*")) is None
+
+
+def test_known_looks_at_nothing(cache: Cache) -> None:
+    assert cache.known("room", "k") is None
+    entry = cache.make("room", "k", _two_files)
+    (entry / "b").unlink()
+    assert cache.known("room", "k") == entry
+    (entry / MANIFEST).unlink()
+    assert cache.known("room", "k") is None
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_read_only_folders_can_be_removed(cache: Cache) -> None:
     def maker(folder: Path) -> None:
