@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -33,6 +34,12 @@ def where(results: Path) -> Path:
     """The file of the history: `VARIABLE`, or beside the runs' folders."""
     named = os.environ.get(VARIABLE, "")
     return Path(named).expanduser().absolute() if named else results.absolute() / FILE
+
+
+def import_ahead() -> None:
+    """Import what keeping a run needs: half a second, for who waits for something else meanwhile."""
+    for name in ("harness.store.history", "kcidb_io.schema"):
+        importlib.import_module(name)
 
 
 def remember(run: Run, folder: Path) -> None:

@@ -16,7 +16,7 @@ from harness.build import checkpatch
 from harness.build.kernel import fragments
 from harness.build.sandbox import UNCONFINED
 from harness.errors import ExitStatus, InfrastructureError, UserError
-from harness.jobs import controls
+from harness.jobs import controls, history
 from harness.jobs.base import base_of
 from harness.jobs.guests import GuestJob, GuestRunner
 from harness.jobs.mended import mended
@@ -106,9 +106,10 @@ def run_series(request: Request, shop: Workshop, given: Given) -> tuple[Run, Pat
 
 
 def _patched(series: Series, base: BuiltKernel, setup: Setup, shop: Workshop) -> tuple[BuiltKernel, Checks]:
-    """The patched kernel, and what a reviewer would ask beside the verdict; the style is looked at meanwhile."""
+    """The patched kernel, and what a reviewer would ask beside the verdict, which is looked at meanwhile."""
     with ThreadPoolExecutor(max_workers=1) as beside:
         style = beside.submit(_style, series, base.kernel, shop)
+        beside.submit(history.import_ahead)
         patched = shop.variant(base.kernel, series, setup=setup)
         warnings = checkpatch.new_warnings(base.warnings, patched.warnings)
         return patched, Checks(warnings=warnings, checkpatch=style.result())
