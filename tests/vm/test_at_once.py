@@ -37,7 +37,12 @@ def test_at_once(shop: Workshop, tmp_path: Path, marks: tuple[str, ...]) -> None
             assert "Traceback" not in called.stderr
         cache = Cache(place.cache)
         variants = len(set(marks))
-        for room, count in (("sources", 1), ("kernels", variants + 1), ("drivers", variants + 1)):
+        for room, count in (
+            ("sources", 1),
+            ("kernels", variants + 1),
+            ("drivers", variants + 1),
+            ("driver-objects", 1),
+        ):
             found = cache.entries(room)
             assert len(found) == count
             assert [fault for entry in found for fault in cache.verify(room, entry.name)] == []
