@@ -8,8 +8,9 @@ make compiles what the patch touches, by the same rules as for the kernel (varia
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import shutil
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def build(plan: Plan, entry: Path, touched: Touched | None, sources: Path, *, ba
             copy_tree(start / _WORK, work)
         else:
             _write(files, work)
-        finished = float((start / _FINISHED).read_text(encoding="ascii")) if start else 0.0
+        finished = float((start / _FINISHED).read_text(encoding="ascii")) if start is not None else 0.0
         source = mounts(plan.kernel.tree, touched, folder, finished, confined=plan.sandbox.confined)
         try:
             _make(plan, source, entry, folder, "build the guest driver for")
@@ -75,7 +76,11 @@ def _start(plan: Plan, base: Callable[[], Path], touched: Touched, files: Mappin
 
 
 def _objects(plan: Plan, base: Path, files: Mapping[str, bytes]) -> Path:
-    """Entry of the driver's sources and all that make leaves beside them, for the unpatched kernel."""
+    """Entry of the driver's sources and all that make leaves beside them, for the unpatched kernel.
+
+    All of it is given the time at which that kernel was finished, whenever it was made: it is newer then than any
+    header that the kernel's build generated, and older than what a variant's build generated otherwise.
+    """
 
     def maker(folder: Path) -> None:
         _write(files, folder / _WORK)
@@ -85,7 +90,10 @@ def _objects(plan: Plan, base: Path, files: Mapping[str, bytes]) -> Path:
         except (BuildError, LimitExceeded) as error:
             raise DriverError(error.message, detail=error.detail) from error
         shutil.rmtree(folder / "src", ignore_errors=True)
-        (folder / _FINISHED).write_text(repr(time.time()), encoding="ascii")
+        finished = json.loads((base / "build.json").read_text(encoding="utf-8"))["finished"]
+        for path in (folder / _WORK).rglob("*"):
+            os.utime(path, (finished, finished), follow_symlinks=False)
+        (folder / _FINISHED).write_text(repr(finished), encoding="ascii")
 
     return plan.cache.make(_OBJECTS_ROOM, _key(plan, base.name, files), maker, read=ALL)
 

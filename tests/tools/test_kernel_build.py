@@ -191,6 +191,24 @@ def test_driver_is_built_anew_from_what_the_base_left(shop: Shop) -> None:
     assert modules[0] == modules[1] != modules[2]
 
 
+def _size_of(module: Path, symbol: str) -> int:
+    """Bytes of an object in a module."""
+    told = subprocess.check_output(["aarch64-linux-gnu-nm", "-S", module], text=True)
+    return next(int(line.split()[1], 16) for line in told.splitlines() if line.endswith(f" {symbol}"))
+
+
+def test_driver_sees_what_a_variant_generated_before_its_objects_were_made(shop: Shop) -> None:
+    """As when the driver is changed, and the kernels are in the cache."""
+    diff = _diff("kernel/bounds.in", "#define BOUND 7\n")
+    shop.build()
+    shop.build(diff)
+    (shop.layout.driver / "sva.c").write_text("#include <generated/bounds.h>\nint sva[BOUND] = {1};\n")
+    base, patched = shop.build(), shop.build(diff)
+    assert shop.compiled() == _DRIVER
+    sizes = [_size_of(built.modules[0], "sva") for built in (base, patched)]
+    assert sizes == [4, 28]
+
+
 def test_what_may_move_the_configuration_compiles_the_whole_driver(shop: Shop) -> None:
     shop.build()
     shop.build(_diff("scripts/tool.sh", "exit 0\n"))

@@ -29,8 +29,9 @@ $(O)/%.o: %.c $(O)/.config
 	@$(CC) -c -MMD -MP -MF $(O)/$*.d -o $@ $<
 	@sed 's# \([a-z]\)# /build/src/\1#g' $(O)/$*.d >$(@D)/.$(@F).cmd
 
-$(O)/arch/arm64/boot/Image: $(objs)
-	@mkdir -p $(@D) $(O)/include/config $(O)/scripts
+$(O)/arch/arm64/boot/Image: $(objs) kernel/bounds.in
+	@mkdir -p $(@D) $(O)/include/config $(O)/include/generated $(O)/scripts
+	@cmp -s kernel/bounds.in $(O)/include/generated/bounds.h || cp kernel/bounds.in $(O)/include/generated/bounds.h
 	@echo "  LD      vmlinux"
 	@$(CROSS_COMPILE)ld -r -o $(O)/vmlinux $(objs)
 	@cp $(O)/vmlinux $@
@@ -48,7 +49,7 @@ modules: $(patsubst %.c,%.ko,$(wildcard $(M)/*.c))
 $(M)/%.ko: $(M)/%.c
 	@test -f $(O)/Module.symvers -a -f $(O)/.config
 	@echo "  CC [M]  $(M)/$*.o"
-	@$(CC) -c -MMD -MP -MF $(M)/$*.d -o $@ $<
+	@$(CC) -I$(O)/include -c -MMD -MP -MF $(M)/$*.d -o $@ $<
 endif
 
 -include $(wildcard $(O)/*/*.d $(M)/*.d)
@@ -63,6 +64,7 @@ FILES = {
     "mm/memory.c": "#include <linux/mm.h>\nint memory(void)\n{\n\treturn MM;\n}\n",
     "mm/hugetlb.c": "#include <linux/mm.h>\nint hugetlb(void)\n{\n\treturn MM + 1;\n}\n",
     "mm/ksm.c": "#include <linux/shadowed.h>\nint ksm(void)\n{\n\treturn SHADOW;\n}\n",
+    "kernel/bounds.in": "#define BOUND 1\n",
     "kernel/fork.c": "int fork_it(void)\n{\n\treturn 2;\n}\n",
 }
 
