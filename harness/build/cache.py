@@ -37,6 +37,8 @@ ALL = ("*",)
 _SCHEMA = 1
 _TEMPORARY = ".tmp-"
 _SAY_AFTER_SECONDS = 1.0
+_AT_ONCE = 1 << 20
+"""Bytes of a file that is read as a whole."""
 
 
 def digest(*parts: object) -> str:
@@ -47,8 +49,11 @@ def digest(*parts: object) -> str:
 
 def file_sha256(path: Path) -> str:
     """Hex SHA-256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with path.open("rb", buffering=0) as file:
+        if os.fstat(file.fileno()).st_size > _AT_ONCE:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        # The buffer that file_digest() makes for itself takes longer than a small file.
+        return hashlib.sha256(file.readall() or b"").hexdigest()
 
 
 def need_space(folder: Path, gib: float, what: str) -> None:
@@ -249,16 +254,31 @@ def _changed(entry: Path, files: Mapping[str, tuple[int, str]], read: Sequence[s
     for pattern in read:
         if pattern.startswith("!"):
             wanted.difference_update(matching(wanted, pattern[1:]))
-    names = sorted(wanted)
-    # Hashes are taken without Python's lock: as many at once as there are CPUs.
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for name, sha256 in zip(names, pool.map(lambda name: file_sha256(entry / name), names), strict=True):
-            if sha256 != files[name][1]:
-                yield name
+    for name, sha256 in _hashes(entry, sorted(wanted)).items():
+        if sha256 != files[name][1]:
+            yield name
+
+
+def _hashes(entry: Path, names: Sequence[str]) -> dict[str, str]:
+    """SHA-256 of files, taken on all CPUs: hashlib leaves Python's lock to others meanwhile."""
+
+    def of_share(share: Sequence[str]) -> list[str]:
+        return [file_sha256(entry / name) for name in share]
+
+    count = os.cpu_count() or 1
+    shares = [names[start::count] for start in range(count)]
+    with ThreadPoolExecutor(count) as pool:
+        done = pool.map(of_share, shares)
+        found = {
+            name: one
+            for share, hashes in zip(shares, done, strict=True)
+            for name, one in zip(share, hashes, strict=True)
+        }
+    return {name: found[name] for name in names}
 
 
 def _write_manifest(entry: Path, room: str, key: str) -> None:
-    files: dict[str, tuple[int, str]] = {}
+    sizes: dict[str, int] = {}
     links: dict[str, str] = {}
     found, complaints = _listing(entry)
     if complaints:
@@ -267,9 +287,10 @@ def _write_manifest(entry: Path, room: str, key: str) -> None:
         if kind == "l":
             links[name] = str((entry / name).readlink())
         elif kind == "f":
-            files[name] = (size, file_sha256(entry / name))
+            sizes[name] = size
         else:
             raise InfrastructureError(f"{entry / name}: neither a file, a folder nor a link")
+    files = {name: (sizes[name], sha256) for name, sha256 in _hashes(entry, list(sizes)).items()}
     made = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds")
     manifest = {"schema": _SCHEMA, "room": room, "key": key, "made": made, "files": files, "links": links}
     with (entry / MANIFEST).open("w", encoding="utf-8") as file:
