@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from fnmatch import filter as matching
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -218,7 +220,7 @@ def _listing(entry: Path) -> tuple[list[tuple[str, int, str]], str]:
 def _fault(entry: Path, read: Sequence[str] = ()) -> str | None:
     """What is wrong with an entry, by sizes, and by the content of what ``read`` names; None when nothing is."""
     try:
-        manifest = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))
+        manifest = _manifest(entry)
         files, links, schema = manifest["files"], manifest["links"], manifest["schema"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"no valid {MANIFEST} ({error})"
@@ -242,8 +244,20 @@ def _fault(entry: Path, read: Sequence[str] = ()) -> str | None:
 
 def _files(entry: Path) -> dict[str, tuple[int, str]]:
     """Size and SHA-256 of each file, as they were when the entry was made."""
-    files: dict[str, tuple[int, str]] = json.loads((entry / MANIFEST).read_text(encoding="utf-8"))["files"]
+    files: dict[str, tuple[int, str]] = _manifest(entry)["files"]
     return files
+
+
+def _manifest(entry: Path) -> dict[str, Any]:
+    """The manifest, which nobody changes once the entry is there."""
+    told = (entry / MANIFEST).stat()
+    return _read_manifest(entry / MANIFEST, told.st_ino, told.st_mtime_ns, told.st_size)
+
+
+@functools.lru_cache(maxsize=8)
+def _read_manifest(path: Path, *_: int) -> dict[str, Any]:
+    """That of a kernel's source has 80,000 files: a fifth of a second, and it is asked for three times."""
+    return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
 def _changed(entry: Path, files: Mapping[str, tuple[int, str]], read: Sequence[str]) -> Iterator[str]:

@@ -37,8 +37,8 @@ def where(results: Path) -> Path:
 
 
 def import_ahead() -> None:
-    """Import what keeping a run needs: half a second, for who waits for something else meanwhile."""
-    for name in ("harness.store.history", "kcidb_io.schema"):
+    """Import what keeping a run needs: a second, for who waits for something else meanwhile."""
+    for name in ("harness.jobs.results", "harness.store.history", "kcidb_io.schema"):
         importlib.import_module(name)
 
 

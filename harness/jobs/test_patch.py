@@ -20,7 +20,6 @@ from harness.jobs import controls, history
 from harness.jobs.base import base_of
 from harness.jobs.guests import GuestJob, GuestRunner
 from harness.jobs.mended import mended
-from harness.jobs.results import RunFolder
 from harness.jobs.workshop import Workshop
 from harness.model import CONTROLS, BuiltKernel, Checks, GuestRecord, Kernel, Outcome, Run, Series, Setup, Workload
 from harness.oracle import verdict
@@ -74,6 +73,8 @@ def run_series(request: Request, shop: Workshop, given: Given) -> tuple[Run, Pat
     emulator, image = shop.emulator, shop.guest_image
     base = shop.variant(kernel, setup=one_kernel(setups))
     patched, checks = _patched(series, base, setups[0], shop) if series.patches else (None, Checks())
+
+    from harness.jobs.results import RunFolder  # the reports: imported while a kernel is built
 
     folder = RunFolder(request.results, series.title or f"kernel {kernel.version}")
     with folder.open() as where:
