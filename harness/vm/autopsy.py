@@ -7,7 +7,9 @@ import re
 import shlex
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 
+from harness import disk
 from harness.errors import FaultloopError, GuestError, GuestPanicked, GuestStopped
 from harness.vm.console import Console
 from harness.vm.process import Process
@@ -37,7 +39,11 @@ _TAIL_LINES = 60
 class Autopsy:
     """Over the parts of one guest; asking it costs nothing while the guest lives."""
 
-    def __init__(self, console: Console, qmp: Qmp, process: Process, bell: threading.Condition) -> None:
+    def __init__(
+        self, console: Console, qmp: Qmp, process: Process, bell: threading.Condition, logs: Path
+    ) -> None:
+        """``logs``: where the guest's files are written."""
+        self._logs = logs
         self._console = console
         self._qmp = qmp
         self._process = process
@@ -64,6 +70,9 @@ class Autopsy:
         if end is End.QEMU_DIED:
             return GuestError(f"QEMU ended during {what} ({self._fate()})", detail=self.qemu_said())
         if end is None:
+            trouble = self._qmp.event("BLOCK_IO_ERROR")  # qapi/block-core.json
+            if trouble is not None and trouble.data.get("nospace"):
+                return disk.full(self._logs, f"QEMU stopped the guest during {what}", variable=disk.RESULTS)
             status = self._qmp.execute("query-status", deadline=deadline)["status"]
             return GuestError(f"QEMU stopped the guest during {what}: {status}", detail=self.qemu_said())
         did = "powered off" if end is End.POWEROFF else "reset"

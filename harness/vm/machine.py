@@ -244,7 +244,7 @@ class Guest:
         stderr = self.logs / "qemu.stderr"
         self._process = Process(argv, pass_fds=descriptors, stderr=stderr, bell=self._bell)
         self._stack.callback(self._process.close)
-        self._autopsy = Autopsy(self._console, self._qmp, self._process, self._bell)
+        self._autopsy = Autopsy(self._console, self._qmp, self._process, self._bell, self.logs)
 
     def _check_inputs(self) -> None:
         spec = self.spec

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import GuestError, GuestHung, GuestPanicked, GuestStopped
+from harness.errors import GuestError, GuestHung, GuestPanicked, GuestStopped, InfrastructureError
 from harness.vm.machine import Guest
 from tests.unit.fake_guest import Keys, spec
 
@@ -174,6 +174,16 @@ def test_guest_that_qemu_stops_is_not_the_guests_fault(fakes: Fakes) -> None:
     guest = fakes.guest("fake.status=io-error")
     with pytest.raises(GuestError, match="QEMU stopped the guest during `full`: io-error"), guest:
         guest.run(["full"])
+
+
+def test_guest_that_qemu_stops_for_want_of_space_tells_what_to_do(fakes: Fakes) -> None:
+    guest = fakes.guest("fake.status=io-error", "fake.nospace=1")
+    words = (
+        r"no space left \(.* free\): QEMU stopped the guest during `full`; make room, or name .*FAULTLOOP_RESULTS"
+    )
+    with pytest.raises(InfrastructureError, match=words) as caught, guest:
+        guest.run(["full"])
+    assert caught.value.message.startswith(str(guest.logs))
 
 
 def test_silent_idle_guest_is_hung_long_before_its_deadline(fakes: Fakes) -> None:

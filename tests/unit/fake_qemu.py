@@ -162,6 +162,8 @@ class Server(paramiko.ServerInterface):
             self.fake.end("guest-reset")
             return None
         elif word == "full":
+            if "fake.nospace" in self.fake.words:
+                self.fake.event("BLOCK_IO_ERROR", nospace=True)
             self.fake.event("STOP")
             return None
         elif word == "die":
