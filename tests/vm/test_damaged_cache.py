@@ -85,7 +85,7 @@ def test_it_is_noticed_and_made_again(bench: Bench, kind: str, how: Callable[[by
     bench.damage(file, how)
     entry = bench.place.cache.joinpath(*file.relative_to(bench.place.cache).parts[:2])
     # Objects are read when another variant is built; all else in each run.
-    called = bench.call(f"another-{how.__name__}" if kind.startswith("object") else "first")
+    called = bench.call(f"{kind.split()[-1]}-{how.__name__}" if kind.startswith("object") else "first")
     assert called.status == 0, called.stderr
     assert outcomes(called.run, "base") == {("anon-reuse", "cortex-a57"): "LOOP"}
     assert outcomes(called.run, "patched") == {("anon-reuse", "cortex-a57"): "PASS"}

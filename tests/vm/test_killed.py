@@ -101,6 +101,7 @@ def test_hit_in_each_phase_and_called_again(
                 hit(phase, start(place, mirror, *at.behind(where, number)))
                 continue
             mirror.fault = "stall"
+            mirror.stalled.clear()  # another test was there before
             command = start(place, mirror)
             assert mirror.stalled.wait(60)
             command.process.send_signal(number)
