@@ -41,6 +41,13 @@ _LONGEST_RETRY_SECONDS = 2.0
 _CLOSE_SECONDS = 5.0
 
 
+_LOGGERS = logging.getLogger("faultloop.ssh")
+"""Parent of the sessions' loggers. What one of them is told after its session, by a thread of paramiko's that has
+not heard of the end yet, goes nowhere; without any handler it would go to the user's screen."""
+_LOGGERS.propagate = False
+_LOGGERS.addHandler(logging.NullHandler())
+
+
 class _Log(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging names it
         """A full disk is told by what else it keeps from being written, and not on the user's screen."""
@@ -64,8 +71,7 @@ class Ssh:
         self._handler = _Log(log, mode="w", encoding="utf-8", delay=True)
         self._handler.setFormatter(logging.Formatter("%(asctime)s.%(msecs)03d %(message)s", "%H:%M:%S"))
         # paramiko finds its logger by name; one of our own keeps guests apart and the user's screen clean.
-        self._logger = logging.getLogger(f"faultloop.ssh.{id(self):x}")
-        self._logger.propagate = False
+        self._logger = _LOGGERS.getChild(f"{id(self):x}")
         self._logger.setLevel(logging.INFO)
         self._logger.addHandler(self._handler)
 

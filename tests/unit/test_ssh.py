@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import logging
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -23,6 +25,8 @@ from harness.vm import ssh as module
 from harness.vm.ssh import Ssh
 from tests.unit.fake_guest import Keys
 from tests.unit.fake_shell import serve
+
+ROOT = Path(__file__).parents[2]
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -162,6 +166,26 @@ def test_a_session_that_was_closed_leaves_no_logger(server: Server, ssh: Ssh) ->
     assert names()
     ssh.close()
     assert names() == set()
+
+
+_LATE = """
+import logging, sys
+from pathlib import Path
+from harness.vm.ssh import Ssh
+session = Ssh(client_key=Path(), host_key="", log=Path(sys.argv[1]), on_progress=print)
+(name,) = (name for name in logging.root.manager.loggerDict if name.startswith("faultloop.ssh."))
+before = logging.getLogger(name)
+session.close()
+before.error("late")
+logging.getLogger(name).error("late")
+"""
+
+
+def test_what_a_session_is_told_after_its_end_does_not_reach_the_screen(tmp_path: Path) -> None:
+    """By a thread of paramiko's, which may be in a handshake when the user interrupts. (pytest has handlers.)"""
+    argv = [sys.executable, "-c", _LATE, str(tmp_path / "ssh.log")]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
 
 
 def test_shell_that_was_left_in_a_command_is_not_used_again(server: Server, ssh: Ssh) -> None:
