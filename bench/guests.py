@@ -38,7 +38,7 @@ class Booted:
     seconds: float
     """To QEMU's end."""
     peak_mib: float
-    """Most memory that QEMU held at once (VmHWM)."""
+    """Most memory that QEMU held at once (resident)."""
     console: str
 
 
@@ -94,7 +94,7 @@ def at_once(guests: list[BareGuest], count: int) -> float:
 
 def _watched(argv: Sequence[str], memory: int) -> Booted:
     began = time.monotonic()
-    first, peak, lines = 0.0, 0.0, []
+    first, lines = 0.0, []
     process = subprocess.Popen(
         ["timeout", "--foreground", str(_SECONDS), *argv],
         pass_fds=(memory,),
@@ -109,9 +109,9 @@ def _watched(argv: Sequence[str], memory: int) -> Booted:
             lines.append(text)
             if FIRST in text and not first:
                 first = time.monotonic() - began
-            if LAST in text:
-                peak = peak_mib(process.pid)
-        status = process.wait()
+        # Of timeout and of QEMU, for which it has waited; /proc has none for a process that is about to end.
+        _, ended, usage = os.wait4(process.pid, 0)
+        status = process.returncode = os.waitstatus_to_exitcode(ended)
     finally:
         if process.poll() is None:
             process.terminate()
@@ -119,7 +119,7 @@ def _watched(argv: Sequence[str], memory: int) -> Booted:
     seconds = time.monotonic() - began
     if status or not any(LAST in line for line in lines):
         raise InfrastructureError("the bare guest did not power off", detail="\n".join(lines[-30:]))
-    return Booted(first, seconds, peak, "\n".join(lines))
+    return Booted(first, seconds, usage.ru_maxrss / 1024, "\n".join(lines))
 
 
 def peak_mib(parent: int) -> float:
