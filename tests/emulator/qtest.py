@@ -165,7 +165,8 @@ class Machine:
         self._argv = list(argv)
 
     def __enter__(self) -> Machine:
-        self._folder = tempfile.TemporaryDirectory(prefix="faultloop-qtest-")
+        # Not faultloop-*: those belong to who has locked them, or else to the next sweep.
+        self._folder = tempfile.TemporaryDirectory(prefix="qtest-")
         folder = Path(self._folder.name)
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(folder / "qtest"))

@@ -124,8 +124,9 @@ def test_a_link_in_place_of_a_product_brings_no_file_of_the_users(shop: Shop, se
 
 
 def test_a_driver_that_is_a_link(shop: Shop, secret: Path) -> None:
-    makefile = fake_kernel.MAKEFILE.replace("\t@$(CC) -c -o $@ $<\n", f"\t@ln -s {secret} $@\n")
-    said = build(shop, _diff("Makefile", makefile), _diff("kernel/fork.c", _FORK.replace("2", "3")))
+    compiles = next(line for line in fake_kernel.MAKEFILE.splitlines() if "-MF $(M)/" in line)
+    makefile = fake_kernel.MAKEFILE.replace(compiles, f"\t@ln -sf {secret} $@")
+    said = build(shop, _diff("Makefile", makefile), _diff("include/linux/mm.h", "#define MM 7\n"))
     assert "sva.ko: not made by the build, or not a file" in said
 
 
