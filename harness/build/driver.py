@@ -8,7 +8,6 @@ make compiles what the patch touches, by the same rules as for the kernel (varia
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -21,14 +20,12 @@ from harness.build.limits import LimitExceeded
 from harness.build.sandbox import Bind
 from harness.build.variant_tree import Touched, mounts
 from harness.errors import BuildError, DriverError, InfrastructureError, PatchedDriverError
-from harness.sources.archive import copy_tree
 
 ROOM = "drivers"
 _OBJECTS_ROOM = "driver-objects"
 _SOURCE = "/build/driver"
 _WORK = "work"
 _LOG = "driver.log"
-_FINISHED = "finished"
 _PRODUCTS = (".o", ".ko", ".mod", ".mod.c", ".cmd", ".symvers", ".order")
 
 
@@ -46,31 +43,27 @@ def build(plan: Plan, entry: Path, touched: Touched | None, sources: Path, *, ba
             shutil.copyfile(made / _LOG, folder / _LOG)
             _take(made / _WORK, folder)
             return
-        work = folder / _WORK
         start = _start(plan, base, touched, files)
         if start is not None:
-            copy_tree(start / _WORK, work)
+            start.copy(folder / _WORK)
         else:
-            _write(files, work)
-        finished = float((start / _FINISHED).read_text(encoding="ascii")) if start is not None else 0.0
-        source = mounts(plan.kernel.tree, touched, folder, finished, confined=plan.sandbox.confined)
-        try:
-            _make(plan, source, entry, folder, "build the guest driver for")
-        except (BuildError, LimitExceeded) as error:
-            raise PatchedDriverError(error.message, detail=error.detail) from error
-        _take(work, folder)
-        shutil.rmtree(work)
-        shutil.rmtree(folder / "src", ignore_errors=True)
+            _write(files, folder / _WORK)
+        _make(plan, entry, touched, folder, newer_than=start.lineage.finished if start else 0.0)
+        _take(folder / _WORK, folder)
+        shutil.rmtree(folder / _WORK)
 
     return plan.cache.make(ROOM, _key(plan, entry.name, files), maker, read=ALL)
 
 
-def _start(plan: Plan, base: Callable[[], Path], touched: Touched, files: Mapping[str, bytes]) -> Path | None:
+def _start(
+    plan: Plan, base: Callable[[], Path], touched: Touched, files: Mapping[str, bytes]
+) -> objects.Start | None:
     """Objects to start from; None where all is to be compiled: they lie at another path, or would mislead make."""
     if not plan.sandbox.confined or objects.moves_config([*touched.changed, *touched.removed]):
         return None
+    kernel = base()
     try:
-        return _objects(plan, base(), files)
+        return objects.Start(_objects(plan, kernel, files) / _WORK, objects.of_base(kernel).lineage)
     except DriverError:  # another commit of a bisection may well have what the driver needs
         return None
 
@@ -84,23 +77,28 @@ def _objects(plan: Plan, base: Path, files: Mapping[str, bytes]) -> Path:
 
     def maker(folder: Path) -> None:
         _write(files, folder / _WORK)
-        source = mounts(plan.kernel.tree, None, folder, 0.0, confined=plan.sandbox.confined)
-        try:
-            _make(plan, source, base, folder, "build the guest driver for the unpatched")
-        except (BuildError, LimitExceeded) as error:
-            raise DriverError(error.message, detail=error.detail) from error
-        shutil.rmtree(folder / "src", ignore_errors=True)
-        finished = json.loads((base / "build.json").read_text(encoding="utf-8"))["finished"]
+        _make(plan, base, None, folder)
+        finished = objects.of_base(base).lineage.finished
         for path in (folder / _WORK).rglob("*"):
             os.utime(path, (finished, finished), follow_symlinks=False)
-        (folder / _FINISHED).write_text(repr(finished), encoding="ascii")
 
     return plan.cache.make(_OBJECTS_ROOM, _key(plan, base.name, files), maker, read=ALL)
 
 
-def _make(plan: Plan, source: list[Bind], kernel: Path, folder: Path, what: str) -> None:
+def _make(plan: Plan, kernel: Path, touched: Touched | None, folder: Path, *, newer_than: float = 0.0) -> None:
+    """Build the driver in ``folder/work`` for the kernel in the entry ``kernel``; errors as of `build`.
+
+    ``newer_than``: when what lies there already was made, as of `mounts`.
+    """
+    source = mounts(plan.kernel.tree, touched, folder, newer_than, confined=plan.sandbox.confined)
     binds = [*source, Bind(kernel / "out", OUT), Bind(folder / _WORK, _SOURCE, writable=True)]
-    make(plan, [f"M={_SOURCE}", "modules"], binds, folder / _LOG, {}, what=what)
+    what = f"build the guest driver for{' the unpatched' if touched is None else ''}"
+    try:
+        make(plan, [f"M={_SOURCE}", "modules"], binds, folder / _LOG, {}, what=what)
+    except (BuildError, LimitExceeded) as error:
+        kind = DriverError if touched is None else PatchedDriverError
+        raise kind(error.message, detail=error.detail) from error
+    shutil.rmtree(folder / "src", ignore_errors=True)
 
 
 def _write(files: Mapping[str, bytes], work: Path) -> None:

@@ -148,9 +148,11 @@ def _plan(
 def find(cache: Cache, key: str, image_sha256: str) -> tuple[Path, tuple[Path, ...], Path] | None:
     """Image, modules and configuration of a variant that was built, by key and hash; None if gone."""
     found = cache.get(driver.ROOM, key, read=ALL)
-    for entry in cache.entries(_ROOM) if found else ():
+    if found is None:
+        return None
+    for entry in cache.entries(_ROOM):
         facts = json.loads((entry / "build.json").read_text(encoding="utf-8"))
-        if facts["image_sha256"] == image_sha256 and cache.get(_ROOM, entry.name, read=_BOOTED) and found:
+        if facts["image_sha256"] == image_sha256 and cache.get(_ROOM, entry.name, read=_BOOTED):
             modules = (*sorted(found.glob("*.ko")), *objects.in_tree_modules(entry / "out"))
             return entry / "Image", modules, entry / "config"
     return None
