@@ -18,7 +18,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from fnmatch import filter as matching
@@ -79,7 +79,7 @@ class Cache:
         """The entry, or None. A damaged one (file missing, or of another size) is removed, with a notice.
 
         ``read``: patterns (fnmatch) of the files that are about to be used; their content is compared, too. One
-        that begins with ``!`` takes files out again.
+        that begins with ``!`` takes files of those before it out again.
         """
         entry = self._entry(room, key)
         if not entry.is_dir():
@@ -262,33 +262,33 @@ def _read_manifest(path: Path, *_: int) -> dict[str, Any]:
 
 def _changed(entry: Path, files: Mapping[str, tuple[int, str]], read: Sequence[str]) -> Iterator[str]:
     """Those of an entry's files that ``read`` names, whose content is not what it was when the entry was made."""
-    patterns = [pattern for pattern in read if "*" in pattern and not pattern.startswith("!")]
-    wanted = {name for name in read if name in files}
-    wanted.update(name for pattern in patterns for name in matching(files, pattern))
+    wanted: set[str] = set()
     for pattern in read:
         if pattern.startswith("!"):
             wanted.difference_update(matching(wanted, pattern[1:]))
-    for name, sha256 in _hashes(entry, sorted(wanted)).items():
-        if sha256 != files[name][1]:
+            continue
+        if pattern in files:
+            wanted.add(pattern)
+        if "*" in pattern:
+            wanted.update(matching(files, pattern))
+    hashes = _hashes(entry, wanted)
+    for name in sorted(wanted):
+        if hashes[name] != files[name][1]:
             yield name
 
 
-def _hashes(entry: Path, names: Sequence[str]) -> dict[str, str]:
+def _hashes(entry: Path, names: Iterable[str]) -> dict[str, str]:
     """SHA-256 of files, taken on all CPUs: hashlib leaves Python's lock to others meanwhile."""
 
-    def of_share(share: Sequence[str]) -> list[str]:
-        return [file_sha256(entry / name) for name in share]
+    def of_share(share: Sequence[str]) -> dict[str, str]:
+        return {name: file_sha256(entry / name) for name in share}
 
-    count = os.cpu_count() or 1
-    shares = [names[start::count] for start in range(count)]
+    every, count = list(names), os.cpu_count() or 1
+    found: dict[str, str] = {}
     with ThreadPoolExecutor(count) as pool:
-        done = pool.map(of_share, shares)
-        found = {
-            name: one
-            for share, hashes in zip(shares, done, strict=True)
-            for name, one in zip(share, hashes, strict=True)
-        }
-    return {name: found[name] for name in names}
+        for share in pool.map(of_share, [every[start::count] for start in range(count)]):
+            found.update(share)
+    return found
 
 
 def _write_manifest(entry: Path, room: str, key: str) -> None:
@@ -304,7 +304,7 @@ def _write_manifest(entry: Path, room: str, key: str) -> None:
             sizes[name] = size
         else:
             raise InfrastructureError(f"{entry / name}: neither a file, a folder nor a link")
-    files = {name: (sizes[name], sha256) for name, sha256 in _hashes(entry, list(sizes)).items()}
+    files = {name: (sizes[name], sha256) for name, sha256 in _hashes(entry, sizes).items()}
     made = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="seconds")
     manifest = {"schema": _SCHEMA, "room": room, "key": key, "made": made, "files": files, "links": links}
     with (entry / MANIFEST).open("w", encoding="utf-8") as file:

@@ -179,8 +179,9 @@ def _of_tarball(
         return _unpacked(tarball, sha256, cache, sandbox)
 
     entry = cache.known(_ROOM, sha256)
-    there = entry is not None and (entry / _TREE / _VERSION).is_file()
-    return QemuSource(entry / _TREE if entry and there else whole(), origin, sha256, named, whole)
+    if entry is None or not (entry / _TREE / _VERSION).is_file():
+        return QemuSource(whole(), origin, sha256, named, whole)
+    return QemuSource(entry / _TREE, origin, sha256, named, whole)
 
 
 def _unpacked(tarball: Path, sha256: str, cache: Cache, sandbox: Sandbox) -> Path:
