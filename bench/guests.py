@@ -120,26 +120,3 @@ def _watched(argv: Sequence[str], memory: int) -> Booted:
     if status or not any(LAST in line for line in lines):
         raise InfrastructureError("the bare guest did not power off", detail="\n".join(lines[-30:]))
     return Booted(first, seconds, usage.ru_maxrss / 1024, "\n".join(lines))
-
-
-def peak_mib(parent: int) -> float:
-    """VmHWM of the QEMU that is a child of this process, MiB; 0 if there is none."""
-    for child in _children(parent):
-        try:
-            text = Path(f"/proc/{child}/status").read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            continue
-        fields = dict(line.partition(":")[::2] for line in text.splitlines())
-        if "qemu" in fields.get("Name", ""):
-            return int(fields["VmHWM"].split()[0]) / 1024
-    return 0.0
-
-
-def _children(parent: int) -> list[int]:
-    found = []
-    for thread in Path(f"/proc/{parent}/task").glob("*/children"):
-        try:
-            found += [int(word) for word in thread.read_text(encoding="ascii").split()]
-        except OSError:
-            continue
-    return found

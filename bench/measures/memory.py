@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench.bench import Bench, python, timed
 from bench.frame import Measure, Pair, Row, Values
-from bench.guests import BareGuest, peak_mib
+from bench.guests import BareGuest
 from harness.errors import InfrastructureError
 from harness.vm.machine import Guest
 from harness.vm.spec import GuestSpec
@@ -63,6 +63,29 @@ def in_use_mib(meminfo: str) -> float:
     if len(found) != 2:
         raise InfrastructureError("the guest's /proc/meminfo cannot be read", detail=meminfo)
     return (found["MemTotal"] - found["MemAvailable"]) / 1024
+
+
+def peak_mib(parent: int) -> float:
+    """VmHWM of the QEMU that is a child of this process, MiB; 0 if there is none."""
+    for child in _children(parent):
+        try:
+            text = Path(f"/proc/{child}/status").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue
+        fields = dict(line.partition(":")[::2] for line in text.splitlines())
+        if "qemu" in fields.get("Name", ""):
+            return int(fields["VmHWM"].split()[0]) / 1024
+    return 0.0
+
+
+def _children(parent: int) -> list[int]:
+    found = []
+    for thread in Path(f"/proc/{parent}/task").glob("*/children"):
+        try:
+            found += [int(word) for word in thread.read_text(encoding="ascii").split()]
+        except OSError:
+            continue
+    return found
 
 
 MEASURES = (
