@@ -38,7 +38,7 @@ needs_root = pytest.mark.skipif(
 @pytest.fixture
 def anyones() -> Iterator[Path]:
     """A folder that every user can reach and write."""
-    with tempfile.TemporaryDirectory(prefix="faultloop-test-", dir="/var/tmp") as name:
+    with tempfile.TemporaryDirectory(prefix="sandbox-hosts-", dir="/var/tmp") as name:
         Path(name).chmod(0o777)
         yield Path(name)
 

@@ -26,10 +26,10 @@ from harness.vm.ssh import Ssh
 from tests.unit.fake_guest import Keys
 from tests.unit.fake_shell import serve
 
-ROOT = Path(__file__).parents[2]
-
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+ROOT = Path(__file__).parents[2]
 
 
 class Server(paramiko.ServerInterface):
