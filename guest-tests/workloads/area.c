@@ -30,6 +30,7 @@
 size_t page_size;
 static uintptr_t next_address = AREA_BASE;
 static char *stack_base;	/* all that a path has on the stack is below */
+static cpu_set_t all_cpus, own_cpu;
 
 /*
  * The kernel writes the CPU's number into a process's memory whenever it was
@@ -44,9 +45,14 @@ static void stop_kernel_writes(void)
 		die_errno("rseq");
 }
 
+static void run_on(const cpu_set_t *cpus)
+{
+	if (sched_setaffinity(0, sizeof(*cpus), cpus))
+		die_errno("sched_setaffinity");
+}
+
 void area_init(void)
 {
-	cpu_set_t cpus;
 	int cpu = sched_getcpu();
 
 	stop_kernel_writes();
@@ -54,10 +60,11 @@ void area_init(void)
 	stack_base = __builtin_frame_address(0);
 	if (cpu < 0)
 		die_errno("sched_getcpu");
-	CPU_ZERO(&cpus);
-	CPU_SET(cpu, &cpus);
-	if (sched_setaffinity(0, sizeof(cpus), &cpus))
-		die_errno("sched_setaffinity");
+	if (sched_getaffinity(0, sizeof(all_cpus), &all_cpus))
+		die_errno("sched_getaffinity");
+	CPU_ZERO(&own_cpu);
+	CPU_SET(cpu, &own_cpu);
+	run_on(&own_cpu);
 }
 
 void *area_map(size_t size, int prot, int flags, int fd)
@@ -169,13 +176,31 @@ static void fill_batches(void)
 		die_errno("munmap");
 }
 
+/* A page that the device asked for first is in the batch of the CPU that served it. */
+static void fill_batches_of_all(void)
+{
+	int cpu;
+
+	for (cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+		cpu_set_t one;
+
+		if (!CPU_ISSET(cpu, &all_cpus))
+			continue;
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		run_on(&one);
+		fill_batches();
+	}
+	run_on(&own_cpu);
+}
+
 bool area_drain(const void *addr)
 {
 	int i;
 
 	for (i = 0; i < DRAIN_TRIES; i++) {
 		if (i)
-			fill_batches();
+			fill_batches_of_all();
 		else
 			ask_for_batches();
 		if (area_flags(addr) & (1UL << KPF_LRU))
