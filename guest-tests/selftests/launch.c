@@ -28,6 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../workloads/kmsg.h"
 #include "launch.h"
 
 #define POLL_MS		20
@@ -139,19 +140,10 @@ static void become(char **argv, int output, const sigset_t *mask)
 	_exit(STATUS_OURS);
 }
 
-/* In the kernel log, so that what the kernel says can be charged to a test. */
 static void note(const char *what, const char *name)
 {
-	char line[128];
-	int length = snprintf(line, sizeof(line), "<6>faultloop: %s %s\n", what, name);
-	int log = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
-
-	if (log < 0)
-		return;
-	/* Not dprintf(): it asks for the position first, and this file has none. */
-	if (write(log, line, length) != length)
-		die("/dev/kmsg");
-	close(log);
+	if (!kmsg_note(what, name))
+		die(KMSG);
 }
 
 /* A terminal, so that the program's C library passes on each line as it comes: raw, as nobody types. */

@@ -11,6 +11,7 @@
 
 #include "area.h"
 #include "dma.h"
+#include "kmsg.h"
 #include "ktap.h"
 #include "proof.h"
 #include "selftest.h"
@@ -38,24 +39,18 @@ static const char usage[] =
 	"  --also PROBE...          more functions for the timeline: SYMBOL [NAME=FETCH...]\n"
 	"  --serve MARK             run the commands that standard input names, see serve.h\n";
 
-/* In the kernel log, so that what the kernel says can be charged to a path. */
-static void note(const char *what, const char *name)
-{
-	char line[128];
-	int length = snprintf(line, sizeof(line), "<6>faultloop: %s %s\n", what, name);
-	int log = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
-
-	if (log < 0)
-		return;
-	/* Not dprintf(): it asks for the position first, and this file has none. */
-	if (write(log, line, length) != length)
-		die_errno("/dev/kmsg");
-	close(log);
-}
-
 static void note_end(void)
 {
-	note("end", running);
+	if (!kmsg_note("end", running))
+		die_errno(KMSG);
+}
+
+/* What is there to be charged to a path begins with it. */
+static void note_begin(void)
+{
+	if (!kmsg_note("begin", running))
+		die_errno(KMSG);
+	atexit(note_end);
 }
 
 static int run_path(const char *name)
@@ -67,8 +62,7 @@ static int run_path(const char *name)
 		return KTAP_EXIT_HARNESS;
 	}
 	snprintf(running, sizeof(running), "%s", name);
-	note("begin", name);
-	atexit(note_end);
+	note_begin();
 	trace_prepare();
 	area_init();
 	dma_open();
@@ -179,8 +173,7 @@ static int run_stress(const char *what)
 	if (!ops || ops > 1000000)
 		return misused();
 	snprintf(running, sizeof(running), "stress");
-	note("begin", running);
-	atexit(note_end);
+	note_begin();
 	area_init();
 	dma_open();
 	stress(seed, ops, only);

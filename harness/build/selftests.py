@@ -73,7 +73,8 @@ def build(
     sources = layout.project().guest_tests
     launcher = sorted((sources / "selftests").glob("*.[ch]"))
     numa = debian.resolve(_NUMA_PACKAGE, guest.SUITES, guest.ARCH)
-    ours = [file_sha256(path) for path in (*launcher, sources / "driver" / "sva_testdev.h")]
+    shared = (sources / "driver" / "sva_testdev.h", sources / "workloads" / "kmsg.h")
+    ours = [file_sha256(path) for path in (*launcher, *shared)]
     names = sorted(set(programs))
     key = digest("selftests", _RECIPE, *sandbox.mark, kernel.digest, names, str(numa), ours)
 
