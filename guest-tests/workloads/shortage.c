@@ -32,7 +32,7 @@ static struct setting {
 static struct {
 	void *addr;
 	size_t size;
-} aside[16];
+} aside[32];
 
 static unsigned int nr_aside;
 
@@ -140,9 +140,13 @@ unsigned long shortage_begin(size_t wanted)
 	put_aside_huge(wanted);
 	for (i = 0; i < LOCK_TRIES; i++) {
 		left = memory_left();
-		if (left <= wanted + SLACK ||
-		    !put_aside((left - wanted) & -page_size, MAP_PRIVATE | MAP_LOCKED | MAP_POPULATE))
+		if (left <= wanted + SLACK || !shortage_more((left - wanted) & -page_size))
 			break;
 	}
 	return memory_left();
+}
+
+bool shortage_more(size_t size)
+{
+	return put_aside(size, MAP_PRIVATE | MAP_LOCKED | MAP_POPULATE);
 }

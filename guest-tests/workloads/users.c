@@ -52,30 +52,37 @@ void users_start(unsigned int number, struct loss (*use)(size_t size), size_t si
 	}
 }
 
-void users_meet(void)
+bool users_meet(const struct swapped *swapped)
 {
-	char byte = 0;
+	bool more;
 
-	if (write(to_parent, &byte, 1) != 1 || read(from_parent, &byte, 1) != 1)
+	if (write(to_parent, swapped, sizeof(*swapped)) != sizeof(*swapped) ||
+	    read(from_parent, &more, sizeof(more)) != sizeof(more))
 		_exit(4);
+	return more;
 }
 
-void users_gather(void)
+struct swapped users_gather(void)
 {
+	struct swapped all = { }, one;
 	unsigned int i;
-	char byte;
 
-	for (i = 0; i < number_of_users; i++)
-		if (read(users[i].from, &byte, 1) != 1)
+	for (i = 0; i < number_of_users; i++) {
+		if (read(users[i].from, &one, sizeof(one)) != sizeof(one))
 			die("a process ended early");
+		all.now += one.now;
+		all.returned += one.returned;
+		all.enough += one.enough;
+	}
+	return all;
 }
 
-void users_release(void)
+void users_release(bool more)
 {
 	unsigned int i;
 
 	for (i = 0; i < number_of_users; i++)
-		if (write(users[i].to, "", 1) != 1)
+		if (write(users[i].to, &more, sizeof(more)) != sizeof(more))
 			die_errno("pipe");
 }
 

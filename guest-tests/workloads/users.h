@@ -3,6 +3,7 @@
 #ifndef USERS_H
 #define USERS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define USERS_MOST	3
@@ -21,12 +22,21 @@ void loss_add(struct loss *sum, const struct loss *loss);
 /* Forked, the device opened: what `use` returns is its loss. Once in a program's life. */
 void users_start(unsigned int number, struct loss (*use)(size_t size), size_t size);
 
-/* Of a user: it has come to where the parent looks at all of them, and waits to be let go on. */
-void users_meet(void);
+struct swapped {
+	unsigned int now;		/* pages of a user that are in swap */
+	unsigned int returned;		/* that were, so far: the device had to ask for them */
+	unsigned int enough;		/* users that lost something, and go on no more */
+};
 
-/* Of the parent: wait until all have come there; let all go on. */
-void users_gather(void);
-void users_release(void);
+/*
+ * Of a user: it has come to where the parent looks at all of them, and waits to be let
+ * go on; whether there is one more round.
+ */
+bool users_meet(const struct swapped *swapped);
+
+/* Of the parent: wait until all have come there, and what they say in all; let all go on. */
+struct swapped users_gather(void);
+void users_release(bool more);
 
 /* All have ended. */
 struct loss users_end(void);
