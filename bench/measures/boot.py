@@ -17,7 +17,8 @@ from bench.bench import Bench
 from bench.frame import Measure, Pair, Row, Values
 from bench.guests import BareGuest
 from harness.errors import InfrastructureError
-from harness.jobs.guests import GuestJob, load, record
+from harness.jobs.guests import GuestJob, record
+from harness.jobs.records import load
 from harness.model import BuiltKernel, Setup
 from harness.vm.machine import Guest
 from harness.vm.spec import GuestSpec

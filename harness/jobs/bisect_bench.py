@@ -19,7 +19,8 @@ from harness.build import kernel as builder
 from harness.build.cache import digest, file_sha256
 from harness.build.variant_tree import Touched
 from harness.errors import PatchError, UserError
-from harness.jobs.guests import GuestJob, GuestRunner, load
+from harness.jobs.guests import GuestJob, GuestRunner
+from harness.jobs.records import load
 from harness.jobs.workshop import Workshop
 from harness.model import BuiltKernel, GuestRecord, Kernel, Series, Setup, Workload
 from harness.shown import one_line

@@ -1,26 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Boot a variant in a setup, run the workloads, record everything; several guests at once.
-
-A record is cached by content (image, modules, emulator, guest image, setup, workloads): the same guest is not
-run twice. Only a guest that ended by itself, or by the kernel's fault, is kept; trouble of the host never is.
-"""
+"""Boot a variant in a setup, run the workloads, record everything; several guests at once."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import TypeAdapter
-
 from harness import disk
-from harness.build.cache import ALL, Cache
+from harness.build.cache import Cache
 from harness.errors import (
     FaultloopError,
     GuestError,
@@ -32,6 +23,7 @@ from harness.errors import (
 )
 from harness.jobs import pool
 from harness.jobs.moments import Recorder
+from harness.jobs.records import Records, console, load, save
 from harness.model import (
     BuiltKernel,
     Emulator,
@@ -40,7 +32,6 @@ from harness.model import (
     Setup,
     Workload,
 )
-from harness.oracle import guest as oracle
 from harness.oracle import setup as machine
 from harness.oracle import sva
 from harness.oracle.timeline import MOST_EVENTS
@@ -51,16 +42,10 @@ from harness.vm.spec import JOURNAL, End, GuestSpec
 if TYPE_CHECKING:
     from harness.vm.machine import Guest
 
-RECORD_ROOM = "records"
-RECORD_RECIPE = "4"
-"""Raised when what a record holds, or how a guest is driven, changes."""
-
 _THP = "/sys/kernel/mm/transparent_hugepage/enabled"
 
 MAX_BOOTS = 4
 """A guest that dies under a workload is booted anew for the rest, this often in all."""
-
-_RAW = TypeAdapter(RawGuest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +80,9 @@ class GuestRunner:
         fresh: bool = False,
         elsewhere: pool.Elsewhere | None = None,
     ) -> None:
-        self._cache = cache
+        self._records = Records(cache, emulator, image, fresh=fresh)
         self._emulator = emulator
         self._image = image
-        self._fresh = fresh
         self._elsewhere = elsewhere
         self.ran = 0
         """Guests that were run, not taken from the cache."""
@@ -122,13 +106,13 @@ class GuestRunner:
         for job in jobs:
             where = folder / job.name
             where.parent.mkdir(parents=True, exist_ok=True)
-            if not self._recall(job, where):
+            if not self._records.recall(job, where):
                 todo.append((job, where))
 
         def ended(number: int, error: FaultloopError | None) -> None:
             job, where = todo[number]
             if error is None:
-                self._remember(job, where)
+                self._records.remember(job, where)
                 self.ran += 1
                 on_done(job.name)
 
@@ -142,53 +126,10 @@ class GuestRunner:
 
     def known(self, job: GuestJob) -> bool:
         """Whether its record is in the cache, from an earlier run."""
-        return not self._fresh and self._cache.get(RECORD_ROOM, self._key(job)) is not None
+        return self._records.find(job) is not None
 
     def _task(self, job: GuestJob, where: Path) -> Callable[[], None]:
         return lambda: record(job, self._emulator, self._image, where)
-
-    def _recall(self, job: GuestJob, where: Path) -> bool:
-        entry = None if self._fresh else self._cache.get(RECORD_ROOM, self._key(job), read=ALL)
-        if entry is None:
-            return False
-        try:
-            with disk.told(where.parent, disk.RESULTS):
-                _copy(entry / "record", where)
-        except OSError:  # shutil.Error is one
-            if entry.is_dir():
-                raise
-            shutil.rmtree(where, ignore_errors=True)  # another run, with --fresh, has just replaced it
-            return False
-        return True
-
-    def _remember(self, job: GuestJob, where: Path) -> None:
-        """Keep the record, unless something of ours went wrong in it. A cache that cannot is no end of the run.
-
-        A fresh one takes the place of what was kept: what came by chance must not stay for ever.
-        """
-        if not keepable([raw for raw, _ in _parts(where)]):
-            return
-        key = self._key(job)
-        try:
-            if self._fresh:
-                self._cache.remove(RECORD_ROOM, key)
-            self._cache.make(RECORD_ROOM, key, lambda new: _copy(where, new / "record"))
-        except InfrastructureError as error:
-            self._cache.notice(f"note: {job.name} will be run again next time: {error.message}")
-
-    def _key(self, job: GuestJob) -> str:
-        what = {
-            "recipe": RECORD_RECIPE,
-            "image": job.built.image_sha256,
-            "kernel": job.built.key,
-            "emulator": self._emulator.key,
-            "guest": self._image.key,
-            "setup": asdict(job.setup),
-            "workloads": [w.path for w in job.workloads],
-            **({"sites": job.sites} if job.sites else {}),
-            **({"also": job.also, "events": job.most_events} if job.also else {}),
-        }
-        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 
 def record(job: GuestJob, emulator: Emulator, image: GuestImage, where: Path) -> None:
@@ -212,36 +153,10 @@ def _record(job: GuestJob, emulator: Emulator, image: GuestImage, where: Path) -
                 raise
             (logs / "console.log").touch()  # it may not have come that far
             raw = RawGuest(job.variant, job.setup.name, paths, (), End.KILLED, 0.0, 0.0, error.message)
-        (logs / "guest.json").write_bytes(_RAW.dump_json(raw, indent=1))
-        for run in raw.runs:
-            (logs / f"{run.path}.ktap").write_text(run.ktap, encoding="utf-8")
+        save(raw, logs)
         paths = paths[len(raw.runs) :]
         if not paths or not raw.runs:
             return
-
-
-def keepable(guests: Sequence[RawGuest]) -> bool:
-    """Whether a record may answer for later runs: not when trouble of ours, or a time bound, ended any of it.
-
-    A hang is found by a clock, and a starved host looks like one: it is reported once, and run again next time.
-    """
-    kept_ends = ("POWEROFF", "PANIC", "RESET")
-    kept_failures = ("", "PANIC", "STOPPED")
-    return all(raw.end in kept_ends and all(run.failure in kept_failures for run in raw.runs) for raw in guests)
-
-
-def load(where: Path) -> GuestRecord:
-    """What the oracle says of a recorded job."""
-    parts = _parts(where)
-    return oracle.assemble([raw for raw, _ in parts], [console for _, console in parts])
-
-
-def _parts(where: Path) -> list[tuple[RawGuest, list[str]]]:
-    found = []
-    for logs in sorted(where.glob("boot-*")):
-        raw = _RAW.validate_json((logs / "guest.json").read_bytes())
-        found.append((raw, _console(logs)))
-    return found
 
 
 def _one_boot(
@@ -344,7 +259,7 @@ def _check_sva(guest: Guest, job: GuestJob, logs: Path) -> None:
     found = guest.run(["test", "-c", "/dev/sva_testdev"])
     if found.status == 0:
         return
-    why = sva.diagnose(_console(logs), job.built.config.read_text(encoding="utf-8"), job.setup)
+    why = sva.diagnose(console(logs), job.built.config.read_text(encoding="utf-8"), job.setup)
     kernel = job.built.kernel
     raise UserError(
         f"{job.variant} kernel {kernel.version} ({kernel.name}) offers no SVA on {job.setup.name}: {why}"
@@ -363,18 +278,10 @@ def _check_setup(guest: Guest, setup: Setup, logs: Path) -> None:
     """InfrastructureError when QEMU or the guest shows another machine than was asked for."""
     wanted = command.smmu(setup)
     found = machine.outside(setup, wanted, guest.smmu(wanted), guest.cpu_type())
-    found += machine.inside(setup, _console(logs))
+    found += machine.inside(setup, console(logs))
     if setup.thp != Setup("", "").thp:  # init's own choice needs no look: it costs a tenth of a second
         found += machine.huge_pages(setup, guest.run(["cat", _THP]).stdout)
     if found:
         raise InfrastructureError(
             f"setup {setup.name}: the machine is not what was asked for: {found[0]}", detail="\n".join(found)
         )
-
-
-def _console(logs: Path) -> list[str]:
-    return (logs / "console.log").read_text(encoding="utf-8", errors="replace").splitlines()
-
-
-def _copy(source: Path, target: Path) -> None:
-    shutil.copytree(source, target)

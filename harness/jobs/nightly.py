@@ -26,8 +26,8 @@ from harness.jobs import history as jobs_history
 from harness.jobs import night_guests, retention
 from harness.jobs.bisect import BisectRequest, bisect
 from harness.jobs.catalogue import load
-from harness.jobs.guests import RECORD_RECIPE
 from harness.jobs.night_tree import NightTree, night_tree, of_nearest
+from harness.jobs.records import RECORD_RECIPE
 from harness.jobs.results import RunFolder
 from harness.jobs.workshop import Workshop
 from harness.layout import project

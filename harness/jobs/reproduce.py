@@ -19,6 +19,7 @@ from harness.build.cache import file_sha256
 from harness.errors import ExitStatus, InfrastructureError, UserError
 from harness.jobs import guests, kept, pool
 from harness.jobs.guests import GuestJob
+from harness.jobs.records import load
 from harness.jobs.results import RunFolder
 from harness.jobs.workshop import Workshop
 from harness.model import BTM_ON, IOTLB_OFF, BuiltKernel, Emulator, GuestImage, Kernel, Series, Workload
@@ -93,7 +94,7 @@ def _run(
             raise error
     found = []
     for job, recorded in zip(jobs, opened.run.guests, strict=True):
-        now = {result.path: result for result in guests.load(logs / job.name).results}
+        now = {result.path: result for result in load(logs / job.name).results}
         for path, before in recorded.outcomes.items():
             reason = "" if now[path].outcome is before else one_line(now[path].reason)
             found.append(Again(path, job.setup.name, job.variant, before, now[path].outcome, reason))

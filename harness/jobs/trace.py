@@ -11,6 +11,7 @@ from harness.errors import UserError
 from harness.jobs import guests
 from harness.jobs.base import base_of
 from harness.jobs.guests import GuestJob
+from harness.jobs.records import load
 from harness.jobs.results import RunFolder
 from harness.jobs.workshop import Workshop
 from harness.model import Series, Setup, Workload
@@ -65,7 +66,7 @@ def trace(
     with folder.open() as where, shop.progress.step("guest") as step:
         guests.record(job, emulator, image, where / job.name)
         step.note = path.path
-        record = guests.load(where / job.name)
+        record = load(where / job.name)
         found = timeline.load(where / job.name)
         about = _about(built.release, variant, chosen)
         name = _file(variant, chosen.name)

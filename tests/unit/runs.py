@@ -40,7 +40,7 @@ def result(path: str, outcome: str, *, splats: tuple[Splat, ...] = (), reason: s
         notifier_calls=2,
         facts={"stalls": "1", "pte_before": "0x60000041abcf53"},
         counters={"stalls": 1},
-        ktap="KTAP version 1\n1..1\nok 1 progress: done\n",
+        ktap="KTAP version 1\n1..2\nok 1 precondition: it holds\nok 2 progress: done\n# stalls 0\n",
         splats=splats,
     )
 

@@ -23,7 +23,8 @@ import psutil
 
 from harness import layout
 from harness.jobs import pool
-from harness.jobs.guests import GuestJob, load, record
+from harness.jobs.guests import GuestJob, record
+from harness.jobs.records import load
 from harness.jobs.workshop import Workshop
 from harness.sources import catalogue
 
