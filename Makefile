@@ -2,7 +2,7 @@
 # Every target sets up what it needs; `faultloop` itself gives the exit statuses of README.md, make only 0 or 2.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test test-patch run sweep coverage stress selftests bisect compare reply report bundle reproduce history nightly catalogue shell trace scheduler worker doctor workloads check test test-unit test-emulator test-vm test-browser test-long bench format differential mutants fuzz compare-runs
+.PHONY: help setup setup-test test-patch run sweep coverage stress selftests bisect compare reply report bundle reproduce history nightly catalogue shell trace scheduler worker doctor cache workloads check test test-unit test-emulator test-vm test-browser test-long bench format differential mutants fuzz compare-runs
 
 FAULTLOOP := ./faultloop
 
@@ -54,6 +54,7 @@ help:
 	@echo 'make worker     POOL=tls://host:port [STORE=url] [BUILD=1] [GUESTS=n]  offer this machine to a pool'
 	@echo 'make workloads                                                     which paths there are'
 	@echo 'make doctor                                                        what is missing on this host'
+	@echo 'make cache      [UNUSED=30]                                         what the cache holds; what no run asked for in so many days goes'
 	@echo 'make test       all tests that fit into an hour on a new machine; make test-long: the rest'
 	@echo 'make bench      [NAMES=...] [ROUNDS=5] [COLD=n] [SUITE=n]           what the harness costs, against the bare commands'
 	@echo 'make endurance  [SOAK=200] [ROUNDS=20]                              guests in a row, and under full load: no leak, no other outcome'
@@ -145,6 +146,9 @@ scheduler:
 worker:
 	@$(if $(POOL),,echo 'make worker: name the scheduler: make worker POOL=tls://host:port' >&2; exit 2;) \
 	$(FAULTLOOP) worker $(if $(BUILD),--build) $(call option,GUESTS,--guests) -- $(call quote,$(POOL))
+
+cache:
+	@$(FAULTLOOP) cache $(call option,UNUSED,--remove-unused) $(if $(JSON),--json)
 
 workloads doctor:
 	@$(FAULTLOOP) $@ $(if $(JSON),--json)

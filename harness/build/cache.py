@@ -4,7 +4,7 @@
 ``root/<room>/<key>/`` is an entry. It appears by one rename, complete, with ``entry.json`` (size and SHA-256
 of every file); until then it is ``root/<room>/.tmp-<key>``, which belongs to whoever holds the key's lock:
 one that is found unlocked is a dead maker's and is swept. So an interruption at any moment leaves either a
-whole entry or none.
+whole entry or none. The time of an entry's folder says when it was last asked for, to the day.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ ALL = ("*",)
 _SCHEMA = 1
 _TEMPORARY = ".tmp-"
 _SAY_AFTER_SECONDS = 1.0
+_DAY = 24 * 3600
 _AT_ONCE = 1 << 20
 """Bytes of a file that is read as a whole."""
 
@@ -86,6 +87,7 @@ class Cache:
             return None
         fault = _fault(entry, read)
         if fault is None:
+            _note_use(entry)
             return entry
         with self.lock(f"{room}-{key}"):
             fault = _fault(entry, read) if entry.is_dir() else None
@@ -137,6 +139,23 @@ class Cache:
         """Remove an entry, if it is there."""
         with self.lock(f"{room}-{key}"), self._disk_errors():
             _remove(self._entry(room, key))
+
+    def remove_unused(self, room: str, key: str, since: float) -> bool:
+        """Remove an entry that nobody asked for after ``since`` (seconds of the epoch), and nobody is making."""
+        entry = self._entry(room, key)
+        lock = FileLock(self._lock_file(f"{room}-{key}"), thread_local=False)
+        with contextlib.suppress(Timeout, FileNotFoundError), self._disk_errors(), lock.acquire(blocking=False):
+            if last_use(entry) < since:
+                doomed = entry.parent / f"{_TEMPORARY}{key}"  # whole, or not there
+                _remove(doomed)
+                entry.rename(doomed)
+                _remove(doomed)
+                return True
+        return False
+
+    def rooms(self) -> list[str]:
+        """Names of the rooms that hold entries."""
+        return sorted(room.name for room in self.root.glob("[!.]*") if next(room.glob(f"[!.]*/{MANIFEST}"), None))
 
     def entries(self, room: str) -> list[Path]:
         """All entries of a room, unchecked, sorted by key."""
@@ -203,6 +222,17 @@ class Cache:
                     f"another folder in FAULTLOOP_CACHE"
                 ) from error
             raise
+
+
+def last_use(entry: Path) -> float:
+    """When an entry was made, or last asked for, in seconds of the epoch: to the day."""
+    return entry.stat().st_mtime
+
+
+def _note_use(entry: Path) -> None:
+    with contextlib.suppress(OSError):  # in a cache that may only be read
+        if time.time() - last_use(entry) > _DAY:
+            os.utime(entry)
 
 
 def _listing(entry: Path) -> tuple[list[tuple[str, int, str]], str]:

@@ -31,6 +31,19 @@ def doctor(as_json: Json = False) -> None:
     raise typer.Exit(job(sys.stdout, as_json=as_json))
 
 
+@verbs.command("cache")
+def cache(
+    remove_unused: Annotated[
+        int | None, typer.Option(help="First remove what no run asked for in so many days.", metavar="DAYS")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what the cache holds, and remove what is not used any more."""
+    from harness.jobs.tidy import cache as job
+
+    job(sys.stdout, unused=remove_unused, as_json=as_json)
+
+
 @verbs.command("setup")
 def setup_all(
     kernels: Annotated[

@@ -197,6 +197,14 @@ PAGES: Mapping[str, Page] = {
     "doctor": Page(
         HOST, (("faultloop doctor", "what is missing, and the line that mends it"),), ("docs/sandbox.md",)
     ),
+    "cache": Page(
+        HOST,
+        (
+            ("faultloop cache", "what it holds, by kind"),
+            ("faultloop cache --remove-unused 30", "what no run asked for in a month goes"),
+        ),
+        ("docs/troubleshooting.md",),
+    ),
     "scheduler": Page(
         HOST,
         (
