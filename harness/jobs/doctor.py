@@ -22,7 +22,7 @@ from harness.disk import free_bytes
 from harness.errors import ExitStatus, FaultloopError
 from harness.oracle.sva import PARANGE
 from harness.report import text
-from harness.sources import catalogue, debian, kernels, mail_fetch
+from harness.sources import catalogue, debian_host, kernels, mail_fetch
 
 _GIB = 1 << 30
 _WIDTH = 116
@@ -134,7 +134,7 @@ def _sources(cache: Cache) -> list[Finding]:
     known = kernels.cached(cache=cache)
     have = ", ".join(f"{k.name} ({k.version})" for k in known) or "none yet, fetched on first use"
     return [
-        _attempt("Debian mirror", debian.mirror_origin),
+        _attempt("Debian mirror", debian_host.mirror_origin),
         Finding("kernel sources in the cache", True, have),
     ]
 

@@ -9,13 +9,9 @@ the SHA-256 of the signed index. No root rights are needed, and the host's apt s
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
-import os
 import re
 import shutil
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,22 +20,12 @@ from pathlib import Path
 from harness import disk, whole
 from harness.build.cache import ALL, Cache, file_sha256
 from harness.errors import InfrastructureError, UserError
-from harness.mortal import bound
+from harness.sources.debian_host import host_architecture, keyring, run, site, version_key
 
-_KEYRINGS = (
-    "/usr/share/keyrings/debian-archive-keyring.gpg",
-    "/usr/share/keyrings/debian-archive-keyring.pgp",
-)
 _HELPER = "/usr/lib/apt/apt-helper"
 ROOM = "debian"
 """Of the cache: what was fetched, by its SHA-256."""
 _FRESH_SECONDS = 6 * 3600.0
-_SUITE = (
-    "oldoldstable|oldstable|stable|testing|unstable|experimental|"
-    "stretch|buster|bullseye|bookworm|trixie|forky|duke|sid"
-)
-_MAIN = re.compile(rf"(?:{_SUITE})(?:-updates|-backports)?")
-_SECURITY = re.compile(rf"(?:{_SUITE})(?:-security|/updates)")
 _BAD_SIGNATURE = re.compile(r"GPG error|is not signed|NO_PUBKEY|BADSIG|EXPKEYSIG|Clearsigned file isn't valid")
 
 _APT_CONF = """\
@@ -206,7 +192,7 @@ class DebianRoot:
             target = folder / name
             self._apt(
                 root,
-                [_HELPER, "download-file", f"{_site(suite)}/{path}", str(target), f"SHA256:{sha256}"],
+                [_HELPER, "download-file", f"{site(suite)}/{path}", str(target), f"SHA256:{sha256}"],
                 f"{name}: cannot be fetched from the Debian mirror, and the cache does not have it",
             )
             if target.is_symlink():
@@ -230,7 +216,7 @@ class DebianRoot:
             kind = "deb-src" if arch == "source" else "deb"
             target = "Sources" if arch == "source" else "Packages"
             try:
-                line = f"{kind} [signed-by={_keyring()} target={target}] {_site(suite)} {suite} main\n"
+                line = f"{kind} [signed-by={keyring()} target={target}] {site(suite)} {suite} main\n"
                 _write_root(root, host_architecture() if arch == "source" else arch, line)
                 self._notice(f"reading the index of Debian {suite} ({arch})")
                 self._apt(root, ["apt-get", "-q", "update"], f"the index of Debian {suite} cannot be had")
@@ -250,7 +236,7 @@ class DebianRoot:
         """Run an apt program on a private root. The host's own settings (proxies, certificates) stay in force."""
         command = [argv[0], "-c", str(root / "apt.conf"), *argv[1:]]
         try:
-            return _run(command, failure)
+            return run(command, failure)
         except InfrastructureError as error:
             if disk.is_full(error.detail):
                 raise disk.full(self._cache.root, failure) from error
@@ -289,114 +275,12 @@ def _fields(stanza: str) -> dict[str, str]:
     return fields
 
 
-@functools.total_ordering
-class _Version:
-    """A Debian version, ordered as dpkg orders it."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Version) and _dpkg_compare(self.text, "eq", other.text)
-
-    def __lt__(self, other: _Version) -> bool:
-        return _dpkg_compare(self.text, "lt", other.text)
-
-    def __hash__(self) -> int:
-        return 0
-
-
-def version_key(version: str) -> _Version:
-    """Key for sorting Debian versions."""
-    return _Version(version)
-
-
-def _dpkg_compare(left: str, relation: str, right: str) -> bool:
-    return subprocess.run(["dpkg", "--compare-versions", left, relation, right], check=False).returncode == 0
-
-
-def host_architecture() -> str:
-    """Debian's name of this host's architecture: ``amd64``, ``arm64``."""
-    return _run(["dpkg", "--print-architecture"], "cannot tell this host's Debian architecture").strip()
-
-
-def _keyring() -> str:
-    for path in _KEYRINGS:
-        if Path(path).is_file():
-            return path
-    raise InfrastructureError(
-        "the keys of the Debian archive are not on this host; install the package debian-archive-keyring"
-    )
-
-
 def _write_root(root: Path, arch: str, sources: str) -> None:
     for folder in ("state/lists/partial", "cache/archives/partial"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     (root / "status").touch()
     (root / "sources.list").write_text(sources, encoding="utf-8")
     (root / "apt.conf").write_text(_APT_CONF.format(root=root, arch=arch), encoding="utf-8")
-
-
-def mirror_origin() -> str:
-    """Where the mirror's URL comes from, for `faultloop doctor`; InfrastructureError when there is none."""
-    _site("sid")
-    named = "FAULTLOOP_DEBIAN_MIRROR"
-    return named if os.environ.get(named) else "this host's apt configuration"
-
-
-def _site(suite: str) -> str:
-    """URL of the archive with ``suite``: as ``FAULTLOOP_DEBIAN_MIRROR`` says, or as the host's apt has it."""
-    security = bool(_SECURITY.fullmatch(suite))
-    named = os.environ.get("FAULTLOOP_DEBIAN_MIRROR", "").rstrip("/")
-    main, apart = (named, "") if named else _host_sites()
-    if not main and not apart:
-        raise InfrastructureError(
-            "this host's apt knows no Debian mirror; name one in FAULTLOOP_DEBIAN_MIRROR (the URL that holds "
-            "dists/ and pool/)"
-        )
-    if security:
-        return apart or re.sub(r"/debian$", "/debian-security", main)
-    return main or re.sub(r"/debian-security$", "/debian", apart)
-
-
-def _host_sites() -> tuple[str, str]:
-    """Main and security site of the host's own apt configuration; empty where it has none."""
-    text = _run(
-        ["apt-get", "indextargets", "--format", "$(SITE)|$(RELEASE)|$(COMPONENT)", "Created-By: Packages"],
-        "cannot read this host's apt sources",
-    )
-    main = security = ""
-    for line in text.splitlines():
-        site, release, component = [*line.split("|"), "", ""][:3]
-        if component != "main" or site.startswith("cdrom:"):
-            continue
-        if _MAIN.fullmatch(release):
-            main = main or site.rstrip("/")
-        elif _SECURITY.fullmatch(release):
-            security = security or site.rstrip("/")
-    return main, security
-
-
-def _run(argv: Sequence[str], failure: str) -> str:
-    """Standard output of a program; InfrastructureError with what it said when it fails."""
-    if shutil.which(argv[0]) is None:
-        raise InfrastructureError(f"{argv[0]}: not found; Debian packages need apt and dpkg on this host")
-    with tempfile.TemporaryFile() as errors:
-        done = subprocess.run(
-            bound(argv),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env={**os.environ, "LC_ALL": "C"},
-            check=False,
-        )
-        errors.seek(0)
-        said = errors.read().decode("utf-8", errors="replace")
-    out = done.stdout.decode("utf-8", errors="replace")
-    if done.returncode != 0:
-        lines = [line for line in (said + out).splitlines() if line.startswith(("E:", "W:", "Err:", "  "))]
-        raise InfrastructureError(failure, detail="\n".join(lines or said.splitlines()[-20:]))
-    return out
 
 
 def source_tarball(source: DebianSource) -> Path:

@@ -16,7 +16,7 @@ import pytest
 
 from harness.build.cache import Cache
 from harness.errors import InfrastructureError
-from harness.sources import debian
+from harness.sources import debian, debian_host
 from harness.sources.debian import DebianRoot
 
 needs_gpg = pytest.mark.skipif(shutil.which("gpg") is None, reason="gpg signs the test's archive")
@@ -99,7 +99,7 @@ def key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Key]:
 
 @pytest.fixture
 def archive(tmp_path: Path, key: Key, monkeypatch: pytest.MonkeyPatch) -> Archive:
-    monkeypatch.setattr(debian, "_KEYRINGS", (str(key.ring),))
+    monkeypatch.setattr(debian_host, "KEYRINGS", (str(key.ring),))
     root = tmp_path / "mirror" / "debian"
     root.mkdir(parents=True)
     monkeypatch.setenv("FAULTLOOP_DEBIAN_MIRROR", f"file:{root}")
@@ -276,16 +276,16 @@ def test_what_was_looked_up_is_kept_while_the_index_stands(archive: Archive, cac
 def test_no_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FAULTLOOP_DEBIAN_MIRROR", raising=False)
     monkeypatch.setattr(
-        debian, "_run", lambda argv, failure: "cdrom:[x]|bookworm|main\nhttp://ports/|noble|main\n"
+        debian_host, "run", lambda argv, failure: "cdrom:[x]|bookworm|main\nhttp://ports/|noble|main\n"
     )
     with pytest.raises(InfrastructureError, match="FAULTLOOP_DEBIAN_MIRROR"):
-        debian.mirror_origin()
+        debian_host.mirror_origin()
     monkeypatch.setenv("FAULTLOOP_DEBIAN_MIRROR", "http://m/debian/")
-    assert debian.mirror_origin() == "FAULTLOOP_DEBIAN_MIRROR"
+    assert debian_host.mirror_origin() == "FAULTLOOP_DEBIAN_MIRROR"
 
 
 def test_no_keyring(root: DebianRoot, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(debian, "_KEYRINGS", ("/nonexistent",))
+    monkeypatch.setattr(debian_host, "KEYRINGS", ("/nonexistent",))
     with pytest.raises(InfrastructureError, match="install the package debian-archive-keyring"):
         root.resolve("tool", ["bookworm"])
 
@@ -311,9 +311,9 @@ def test_sites_of_the_host(
     monkeypatch: pytest.MonkeyPatch, lines: list[str], main: str, security: str | None
 ) -> None:
     monkeypatch.delenv("FAULTLOOP_DEBIAN_MIRROR", raising=False)
-    monkeypatch.setattr(debian, "_run", lambda argv, failure: "\n".join(lines))
-    assert debian._site("sid") == main
-    assert debian._site("bookworm-security") == (security or "http://s/debian-security")
+    monkeypatch.setattr(debian_host, "run", lambda argv, failure: "\n".join(lines))
+    assert debian_host.site("sid") == main
+    assert debian_host.site("bookworm-security") == (security or "http://s/debian-security")
 
 
 def test_stanzas_are_found_by_their_whole_name() -> None:
@@ -326,4 +326,4 @@ def test_stanzas_are_found_by_their_whole_name() -> None:
 
 def test_versions_sort_as_dpkg_does() -> None:
     versions = ["1.10", "1.9", "1:0.1", "1.10~rc1", "1.10-1"]
-    assert sorted(versions, key=debian.version_key) == ["1.9", "1.10~rc1", "1.10", "1.10-1", "1:0.1"]
+    assert sorted(versions, key=debian_host.version_key) == ["1.9", "1.10~rc1", "1.10", "1.10-1", "1:0.1"]

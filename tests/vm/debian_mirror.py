@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.sources.debian import _KEYRINGS, host_architecture
+from harness.sources.debian_host import KEYRINGS, host_architecture
 from tests.tools.test_debian import Archive, Key
 
 PACKAGE = "linux-source-6.1"
@@ -44,7 +44,7 @@ class Mirror(http.server.ThreadingHTTPServer):
 
     def trusted(self) -> list[str]:
         """The beginning of a command line: what follows takes the mirror's key for Debian's."""
-        (there, *_) = [path for path in _KEYRINGS if Path(path).is_file()]
+        (there, *_) = [path for path in KEYRINGS if Path(path).is_file()]
         return [*MOUNTS, f'mount --bind "{self.ring}" "{there}" && exec "$@"', "sh"]
 
 
