@@ -68,6 +68,7 @@ def elsewhere(job: Callable[[], str], prepare: Callable[[], None]) -> str:
 
 
 def as_nobody() -> None:
+    tempfile.tempdir = "/var/tmp"  # that of root may be root's alone
     os.setgroups([])
     os.setgid(NOBODY)
     os.setuid(NOBODY)
