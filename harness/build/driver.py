@@ -22,7 +22,7 @@ from harness.build.variant_tree import Touched, mounts
 from harness.errors import BuildError, DriverError, InfrastructureError, PatchedDriverError
 
 ROOM = "drivers"
-_OBJECTS_ROOM = "driver-objects"
+OBJECTS_ROOM = "driver-objects"
 _SOURCE = "/build/driver"
 _WORK = "work"
 _LOG = "driver.log"
@@ -82,7 +82,7 @@ def _objects(plan: Plan, base: Path, files: Mapping[str, bytes]) -> Path:
         for path in (folder / _WORK).rglob("*"):
             os.utime(path, (finished, finished), follow_symlinks=False)
 
-    return plan.cache.make(_OBJECTS_ROOM, _key(plan, base.name, files), maker, read=ALL)
+    return plan.cache.make(OBJECTS_ROOM, _key(plan, base.name, files), maker, read=ALL)
 
 
 def _make(plan: Plan, kernel: Path, touched: Touched | None, folder: Path, *, newer_than: float = 0.0) -> None:
