@@ -23,6 +23,7 @@ from harness.errors import BuildError, DriverError, InfrastructureError, Patched
 
 ROOM = "drivers"
 OBJECTS_ROOM = "driver-objects"
+"""What variants of a base start from, under the key of the base's driver."""
 _SOURCE = "/build/driver"
 _WORK = "work"
 _LOG = "driver.log"
