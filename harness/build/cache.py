@@ -95,13 +95,16 @@ class Cache:
                 return entry if entry.is_dir() else None
             self.notice(f"cache: {entry}: {fault}; removed, will be made again")
             with self._disk_errors():
-                _remove(entry)
+                _drop(entry)
         return None
 
     def known(self, room: str, key: str) -> Path | None:
         """The entry, not looked at, or None."""
         entry = self._entry(room, key)
-        return entry if (entry / MANIFEST).is_file() else None
+        if not (entry / MANIFEST).is_file():
+            return None
+        _note_use(entry)
+        return entry
 
     def make(self, room: str, key: str, maker: Maker, *, read: Sequence[str] = ()) -> Path:
         """The entry, made by ``maker`` (which fills an empty folder) unless it is there; ``read`` as of `get`.
@@ -118,11 +121,10 @@ class Cache:
         with self.lock(f"{room}-{key}"):
             if entry.is_dir() and _fault(entry, read) is None:
                 return entry
-            temporary = entry.parent / f"{_TEMPORARY}{key}"
+            temporary = _temporary(entry)
             try:
                 with self._disk_errors():
-                    _remove(temporary)
-                    _remove(entry)
+                    _drop(entry)
                     # A build may leave a program with set-user-ID in it: nobody gets there before that is taken.
                     temporary.mkdir(mode=0o700)
                     maker(temporary)
@@ -138,24 +140,21 @@ class Cache:
     def remove(self, room: str, key: str) -> None:
         """Remove an entry, if it is there."""
         with self.lock(f"{room}-{key}"), self._disk_errors():
-            _remove(self._entry(room, key))
+            _drop(self._entry(room, key))
 
     def remove_unused(self, room: str, key: str, since: float) -> bool:
         """Remove an entry that nobody asked for after ``since`` (seconds of the epoch), and nobody is making."""
         entry = self._entry(room, key)
-        lock = FileLock(self._lock_file(f"{room}-{key}"), thread_local=False)
+        lock = self._file_lock(f"{room}-{key}")
         with contextlib.suppress(Timeout, FileNotFoundError), self._disk_errors(), lock.acquire(blocking=False):
             if last_use(entry) < since:
-                doomed = entry.parent / f"{_TEMPORARY}{key}"  # whole, or not there
-                _remove(doomed)
-                entry.rename(doomed)
-                _remove(doomed)
+                _drop(entry)
                 return True
         return False
 
     def rooms(self) -> list[str]:
         """Names of the rooms that hold entries."""
-        return sorted(room.name for room in self.root.glob("[!.]*") if next(room.glob(f"[!.]*/{MANIFEST}"), None))
+        return sorted(room.name for room in self.root.glob("[!.]*") if self.entries(room.name))
 
     def entries(self, room: str) -> list[Path]:
         """All entries of a room, unchecked, sorted by key."""
@@ -179,7 +178,7 @@ class Cache:
     def sweep(self, room: str) -> None:
         """Remove what makers that were killed left behind."""
         for left in (self.root / room).glob(f"{_TEMPORARY}*"):
-            lock = FileLock(self._lock_file(f"{room}-{left.name.removeprefix(_TEMPORARY)}"), thread_local=False)
+            lock = self._file_lock(f"{room}-{left.name.removeprefix(_TEMPORARY)}")
             with contextlib.suppress(Timeout, OSError), lock.acquire(blocking=False):
                 _remove(left)
 
@@ -187,7 +186,7 @@ class Cache:
     def lock(self, name: str, *, waiting: str = "") -> Iterator[None]:
         """A lock between processes, for the length of a ``with``; says so when it has to wait."""
         with self._disk_errors():
-            lock = FileLock(self._lock_file(name), thread_local=False)
+            lock = self._file_lock(name)
             try:
                 lock.acquire(timeout=_SAY_AFTER_SECONDS)
             except Timeout:
@@ -198,10 +197,10 @@ class Cache:
         finally:
             lock.release()
 
-    def _lock_file(self, name: str) -> Path:
+    def _file_lock(self, name: str) -> FileLock:
         folder = self.root / "locks"
         folder.mkdir(parents=True, exist_ok=True)
-        return folder / f"{name}.lock"
+        return FileLock(folder / f"{name}.lock", thread_local=False)
 
     def _entry(self, room: str, key: str) -> Path:
         if not key or key.startswith(".") or "/" in key or "/" in room:
@@ -349,6 +348,19 @@ def _umask() -> int:
         if line.startswith("Umask:"):
             return int(line.split()[1], 8)
     return 0o077
+
+
+def _temporary(entry: Path) -> Path:
+    """Where whoever holds an entry's lock makes it, and where it goes first when it goes."""
+    return entry.with_name(f"{_TEMPORARY}{entry.name}")
+
+
+def _drop(entry: Path) -> None:
+    """Remove an entry, and what an earlier maker left of it: by a rename, so that it is whole or not there."""
+    _remove(_temporary(entry))
+    with contextlib.suppress(FileNotFoundError):
+        entry.rename(_temporary(entry))
+    _remove(_temporary(entry))
 
 
 def _remove(path: Path) -> None:

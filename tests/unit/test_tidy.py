@@ -75,6 +75,13 @@ def test_to_ask_for_an_entry_keeps_it(cache: Cache) -> None:
     assert told(unused=30)["removed"] == {}
 
 
+def test_to_ask_without_a_look_keeps_it(cache: Cache) -> None:
+    """So is the emulator's source asked for by each run."""
+    add(cache, "qemu-sources", "a", days=40)
+    assert cache.known("qemu-sources", "a")
+    assert told(unused=30)["removed"] == {}
+
+
 def test_to_make_it_again_keeps_it(cache: Cache) -> None:
     add(cache, "kernels", "a", days=40)
     cache.make("kernels", "a", lambda _: pytest.fail("made twice"))
