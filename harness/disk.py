@@ -27,6 +27,15 @@ def free_bytes(folder: Path) -> int:
     return found.f_bavail * found.f_frsize
 
 
+def disk_bytes(folder: Path) -> int:
+    """What the files below ``folder`` take on disk."""
+    total = 0
+    for here, _, files in os.walk(folder):
+        for name in files:
+            total += os.lstat(Path(here, name)).st_blocks * 512
+    return total
+
+
 def is_full(told: OSError | str) -> bool:
     """Whether an error, or what a program printed, says that there is no space left."""
     if isinstance(told, shutil.Error):  # several errors, as text

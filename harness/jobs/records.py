@@ -50,7 +50,7 @@ class Records:
     def find(self, job: GuestJob, read: Sequence[str] = ()) -> Path | None:
         """The entry that may answer for the job, its ``read`` files looked through."""
         entry = None if self._fresh else self._cache.get(RECORD_ROOM, self._key(job), read=read)
-        return None if entry is None or (entry / _UNSURE).exists() else entry
+        return None if entry is None or _unsure(entry) is not None else entry
 
     def recall(self, job: GuestJob, where: Path) -> bool:
         """Copy the job's record of an earlier run to ``where``; whether there is one."""
@@ -72,13 +72,15 @@ class Records:
 
         A fresh one takes the place of what was kept: what came by chance must not stay for ever.
         """
-        if not keepable([raw for raw, _ in _parts(where)]):
+        boots, consoles = _boots(where)
+        if not keepable(boots):
             return
         key = self._key(job)
-        invalid = {result.path for result in load(where).results if result.outcome is Outcome.INVALID}
+        results = oracle.assemble(boots, consoles).results
+        invalid = {result.path for result in results if result.outcome is Outcome.INVALID}
         try:
             before = self._cache.get(RECORD_ROOM, key, read=(_UNSURE,))
-            waiting = _read_unsure(before) if before is not None else None
+            waiting = _unsure(before) if before is not None else None
             if self._fresh or waiting is not None:
                 self._cache.remove(RECORD_ROOM, key)
 
@@ -125,8 +127,7 @@ def save(raw: RawGuest, logs: Path) -> None:
 
 def load(where: Path) -> GuestRecord:
     """What the oracle says of a recorded job."""
-    parts = _parts(where)
-    return oracle.assemble([raw for raw, _ in parts], [console for _, console in parts])
+    return oracle.assemble(*_boots(where))
 
 
 def console(logs: Path) -> list[str]:
@@ -134,12 +135,13 @@ def console(logs: Path) -> list[str]:
     return (logs / "console.log").read_text(encoding="utf-8", errors="replace").splitlines()
 
 
-def _parts(where: Path) -> list[tuple[RawGuest, list[str]]]:
+def _boots(where: Path) -> tuple[list[RawGuest], list[list[str]]]:
+    """What each boot of a job left, and its console."""
     boots = sorted(where.glob("boot-*"))
-    return [(_RAW.validate_json((logs / "guest.json").read_bytes()), console(logs)) for logs in boots]
+    return [_RAW.validate_json((logs / "guest.json").read_bytes()) for logs in boots], list(map(console, boots))
 
 
-def _read_unsure(entry: Path) -> set[str] | None:
+def _unsure(entry: Path) -> set[str] | None:
     """The paths that were INVALID in a record that waits for a second one."""
     try:
         return set((entry / _UNSURE).read_text(encoding="utf-8").splitlines())

@@ -14,6 +14,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.disk import disk_bytes
 from harness.errors import UserError
 
 KEEP = 30
@@ -65,12 +66,3 @@ def prune(results: Path, names: Sequence[str], needed: Collection[str], *, keep:
         (results / name).rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
     return gone
-
-
-def disk_bytes(folder: Path) -> int:
-    """What the files below ``folder`` take on disk."""
-    total = 0
-    for here, _, files in os.walk(folder):
-        for name in files:
-            total += os.lstat(Path(here, name)).st_blocks * 512
-    return total

@@ -16,8 +16,8 @@ from rich.table import Table
 
 from harness import layout
 from harness.build.cache import Cache, last_use
+from harness.disk import disk_bytes
 from harness.errors import UserError
-from harness.jobs.retention import disk_bytes
 from harness.report import text
 
 _DAY = 24 * 3600
