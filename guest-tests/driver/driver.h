@@ -136,10 +136,16 @@ void td_context_unbind(struct td_context *ctx);
 
 int td_engines_init(struct td_device *td);
 void td_engines_exit(struct td_device *td);
+struct td_engine *td_engine_get(struct td_context *ctx);
+void td_engine_put(struct td_device *td, struct td_engine *engine);
+int td_engine_start(struct td_context *ctx, struct td_engine *engine, u32 op);
+int td_engine_wait(struct td_device *td, struct td_engine *engine, u32 timeout_ms);
+void td_engine_abort(struct td_device *td, struct td_engine *engine);
 int td_engine_dma(struct td_context *ctx, struct sva_testdev_dma *dma);
 void td_faults_drain(struct td_device *td);
 void td_engine_stop(struct td_context *ctx);
 void td_engine_allow(struct td_context *ctx);
+
 int td_hammer_start(struct td_context *ctx, struct sva_testdev_hammer *hammer);
 int td_hammer_expect(struct td_context *ctx, const struct sva_testdev_expect *expect);
 int td_hammer_stop(struct td_context *ctx, struct sva_testdev_stop *stop);

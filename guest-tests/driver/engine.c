@@ -47,7 +47,14 @@ static struct td_engine *engine_try_get(struct td_context *ctx)
 	return engine;
 }
 
-static struct td_engine *engine_get(struct td_context *ctx)
+/**
+ * td_engine_get - an engine for one command
+ * @ctx: bound context, its semaphore held for reading
+ *
+ * Return: the engine, for td_engine_put(); an error: -EINTR, -ECANCELED when the
+ * context is being unbound, -EIO when no engine works any more.
+ */
+struct td_engine *td_engine_get(struct td_context *ctx)
 {
 	struct td_engine *engine = NULL;
 	int ret;
@@ -57,7 +64,7 @@ static struct td_engine *engine_get(struct td_context *ctx)
 	return ret ? ERR_PTR(-EINTR) : engine;
 }
 
-static void engine_put(struct td_device *td, struct td_engine *engine)
+void td_engine_put(struct td_device *td, struct td_engine *engine)
 {
 	spin_lock(&td->engines_lock);
 	engine->owner = NULL;
@@ -70,11 +77,19 @@ static bool engine_busy(struct td_engine *engine)
 	return readl(engine->regs + TDE_STATUS) & SVA_TESTDEV_BUSY;
 }
 
-/* A stalled access is given up by the device, whatever the SMMU answers later. */
-static void engine_abort(struct td_device *td, struct td_engine *engine)
+/**
+ * td_engine_abort - have an engine give up what it does, if it does anything
+ * @td: device
+ * @engine: the caller's
+ *
+ * A stalled access is given up by the device, whatever the SMMU answers later.
+ */
+void td_engine_abort(struct td_device *td, struct td_engine *engine)
 {
 	u32 status;
 
+	if (!engine_busy(engine))
+		return;
 	writel(1, engine->regs + TDE_ABORT);
 	if (!readl_poll_timeout(engine->regs + TDE_STATUS, status,
 				!(status & SVA_TESTDEV_BUSY), ABORT_POLL_US,
@@ -85,8 +100,8 @@ static void engine_abort(struct td_device *td, struct td_engine *engine)
 		engine->index, status);
 }
 
-/* Either td_engine_stop() sees the command run, or it does not start. */
-static int engine_start(struct td_context *ctx, struct td_engine *engine, u32 op)
+/* Either td_engine_stop() sees the command run, or it does not start: -ECANCELED. */
+int td_engine_start(struct td_context *ctx, struct td_engine *engine, u32 op)
 {
 	int ret = -ECANCELED;
 
@@ -99,11 +114,18 @@ static int engine_start(struct td_context *ctx, struct td_engine *engine, u32 op
 	return ret;
 }
 
-/*
+/**
+ * td_engine_wait - wait for a command's end, abort it if that does not come
+ * @td: device
+ * @engine: the caller's, started
+ * @timeout_ms: 0: the default
+ *
  * An interrupt may come late, from the command before or from an abort: only
  * the status says that a command has ended.
+ *
+ * Return: 0; -ETIMEDOUT, -EINTR when it was aborted.
  */
-static int engine_wait(struct td_engine *engine, u32 timeout_ms)
+int td_engine_wait(struct td_device *td, struct td_engine *engine, u32 timeout_ms)
 {
 	long left = msecs_to_jiffies(timeout_ms ?: DEFAULT_TIMEOUT_MS);
 
@@ -112,6 +134,7 @@ static int engine_wait(struct td_engine *engine, u32 timeout_ms)
 		if (!engine_busy(engine))
 			return 0;
 	}
+	td_engine_abort(td, engine);
 	return left ? -EINTR : -ETIMEDOUT;
 }
 
@@ -126,8 +149,7 @@ static int engine_wait(struct td_engine *engine, u32 timeout_ms)
  */
 int td_engine_dma(struct td_context *ctx, struct sva_testdev_dma *dma)
 {
-	struct td_device *td = ctx->td;
-	struct td_engine *engine = engine_get(ctx);
+	struct td_engine *engine = td_engine_get(ctx);
 	int ret;
 
 	if (IS_ERR(engine))
@@ -142,11 +164,9 @@ int td_engine_dma(struct td_context *ctx, struct sva_testdev_dma *dma)
 	writel(dma->max_stalls, engine->regs + TDE_MAX_STALLS);
 	writel(dma->retry_ns ?: engine->retry_ns, engine->regs + TDE_RETRY_NS);
 
-	ret = engine_start(ctx, engine, dma->op);
+	ret = td_engine_start(ctx, engine, dma->op);
 	if (!ret)
-		ret = engine_wait(engine, dma->timeout_ms);
-	if (engine_busy(engine))
-		engine_abort(td, engine);
+		ret = td_engine_wait(ctx->td, engine, dma->timeout_ms);
 
 	dma->data = readq(engine->regs + TDE_DATA);
 	dma->sum = readq(engine->regs + TDE_SUM);
@@ -159,135 +179,8 @@ int td_engine_dma(struct td_context *ctx, struct sva_testdev_dma *dma)
 	dma->bad_value = readq(engine->regs + TDE_BAD_VALUE);
 	dma->bad_count = readl(engine->regs + TDE_BAD_COUNT);
 	dma->engine = engine->index;
-	engine_put(td, engine);
+	td_engine_put(ctx->td, engine);
 	return ret;
-}
-
-/**
- * td_hammer_start - have an engine access a range until it is told to stop
- * @ctx: bound context, its semaphore held for reading
- * @hammer: what it is to do in, which engine it is out
- *
- * Return: 0, or a negative error: as td_engine_dma(), and -EINVAL when the device
- * refuses to do that.
- */
-int td_hammer_start(struct td_context *ctx, struct sva_testdev_hammer *hammer)
-{
-	struct td_device *td = ctx->td;
-	struct td_engine *engine;
-	int ret;
-
-	if (hammer->op != SVA_TESTDEV_HAMMER_READ && hammer->op != SVA_TESTDEV_HAMMER_WRITE)
-		return -EINVAL;
-	engine = engine_get(ctx);
-	if (IS_ERR(engine))
-		return PTR_ERR(engine);
-
-	reinit_completion(&engine->done);
-	writeq(hammer->addr, engine->regs + TDE_ADDR);
-	writeq(hammer->data, engine->regs + TDE_DATA);
-	writeq(hammer->data2, engine->regs + TDE_DATA2);
-	writel(hammer->len, engine->regs + TDE_LEN);
-	writel(ctx->pasid, engine->regs + TDE_PASID);
-	writel(hammer->max_stalls, engine->regs + TDE_MAX_STALLS);
-	writel(engine->retry_ns, engine->regs + TDE_RETRY_NS);
-	writel(hammer->period_ns, engine->regs + TDE_PERIOD_NS);
-	writel(hammer->expect, engine->regs + TDE_EXPECT);
-
-	ret = readl(engine->regs + TDE_EXPECT) == hammer->expect ?
-	      engine_start(ctx, engine, hammer->op) : -EINVAL;
-	if (!ret && readl(engine->regs + TDE_STATUS) & SVA_TESTDEV_BAD_PROGRAM)
-		ret = -EINVAL;
-	if (ret) {
-		engine_put(td, engine);
-		return ret;
-	}
-	spin_lock(&td->engines_lock);
-	engine->hammers = true;
-	spin_unlock(&td->engines_lock);
-	hammer->engine = engine->index;
-	return 0;
-}
-
-/* The context's hammer on this engine; with @take it is the caller's to give back. */
-static struct td_engine *hammer_find(struct td_context *ctx, u32 index, bool take)
-{
-	struct td_device *td = ctx->td;
-	struct td_engine *engine = NULL;
-
-	if (index >= td->nr_engines)
-		return NULL;
-	spin_lock(&td->engines_lock);
-	if (td->engines[index].owner == ctx && td->engines[index].hammers) {
-		engine = &td->engines[index];
-		engine->hammers = !take;
-	}
-	spin_unlock(&td->engines_lock);
-	return engine;
-}
-
-int td_hammer_expect(struct td_context *ctx, const struct sva_testdev_expect *expect)
-{
-	struct td_engine *engine = hammer_find(ctx, expect->engine, false);
-
-	if (!engine)
-		return -ENOENT;
-	writel(expect->expect, engine->regs + TDE_EXPECT);
-	return readl(engine->regs + TDE_EXPECT) == expect->expect ? 0 : -EINVAL;
-}
-
-/**
- * td_hammer_stop - let a hammer finish its access and tell what it met
- * @ctx: bound context, its semaphore held for reading
- * @stop: which engine in, results out
- *
- * Return: 0; -ENOENT when there is no such hammer; -ETIMEDOUT, -EINTR when its
- * access was not answered and it was aborted.
- */
-int td_hammer_stop(struct td_context *ctx, struct sva_testdev_stop *stop)
-{
-	struct td_engine *engine = hammer_find(ctx, stop->engine, true);
-	int ret;
-
-	if (!engine)
-		return -ENOENT;
-	writel(1, engine->regs + TDE_STOP);
-	ret = engine_wait(engine, stop->timeout_ms);
-	if (engine_busy(engine))
-		engine_abort(ctx->td, engine);
-
-	stop->accesses = readq(engine->regs + TDE_ACCESSES);
-	stop->bad_addr = readq(engine->regs + TDE_BAD_ADDR);
-	stop->bad_value = readq(engine->regs + TDE_BAD_VALUE);
-	stop->bad_access = readq(engine->regs + TDE_BAD_ACCESS);
-	stop->bad_count = readl(engine->regs + TDE_BAD_COUNT);
-	stop->bad_how = readl(engine->regs + TDE_BAD_HOW);
-	stop->aborts = readl(engine->regs + TDE_ABORTS);
-	stop->status = readl(engine->regs + TDE_STATUS);
-	stop->stalls = readl(engine->regs + TDE_STALLS);
-	stop->retries = readl(engine->regs + TDE_RETRIES);
-	engine_put(ctx->td, engine);
-	return ret;
-}
-
-/**
- * td_hammer_reap - take back the engines that nobody stopped
- * @ctx: context, its semaphore held for writing, td_engine_stop() done
- */
-void td_hammer_reap(struct td_context *ctx)
-{
-	struct td_device *td = ctx->td;
-	struct td_engine *engine;
-	unsigned int i;
-
-	for (i = 0; i < td->nr_engines; i++) {
-		engine = hammer_find(ctx, i, true);
-		if (!engine)
-			continue;
-		if (engine_busy(engine))
-			engine_abort(td, engine);
-		engine_put(td, engine);
-	}
 }
 
 /**
