@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "area.h"
+#include "hugetlb.h"
 #include "ktap.h"
 #include "paths.h"
 #include "upgrade.h"
@@ -17,17 +18,7 @@
 #define STIRRED_FORKS	2	/* the first one is enough */
 #define MAPPINGS	600	/* some dozen pages of the kernel's own, by their descriptions */
 
-static size_t size;		/* of the page under test */
-static unsigned int entry_shift;	/* log2 of what one descriptor maps */
-static bool contiguous;
-
-static unsigned int size_shift(void)
-{
-	return __builtin_ctzl(size);
-}
-
-/* How many there are to be had; -1: the kernel has none of that size. */
-static long free_pages(void)
+long hugetlb_free_pages(size_t size)
 {
 	char name[96];
 	long count = -1;
@@ -43,25 +34,34 @@ static long free_pages(void)
 	return count;
 }
 
-static void need_pages(void)
-{
-	long pages = free_pages();
-
-	if (pages < 0)
-		ktap_skip("the kernel has no hugetlb pages of %zu KiB", size >> 10);
-	if (!pages)
-		ktap_skip("no memory for a hugetlb page of %zu KiB", size >> 10);
-}
-
-static void prove_size(const void *page)
+void hugetlb_prove(const void *page, size_t size, unsigned int entry_shift)
 {
 	struct sva_testdev_pte pte = dma_pte(page);
+	bool contiguous = size >> entry_shift > 1;
 
 	ktap_point(pte_valid(&pte) && pte.shift == entry_shift &&
 		   !!(pte.desc & DESC_CONTIGUOUS) == contiguous, PRECONDITION,
 		   "a page of %zu KiB is mapped %s (descriptor %#llx, level %d)", size >> 10,
 		   contiguous ? "by a contiguous range" : "by one entry",
 		   (unsigned long long)pte.desc, pte.level);
+}
+
+static size_t size;		/* of the page under test */
+static unsigned int entry_shift;	/* log2 of what one descriptor maps */
+
+static unsigned int size_shift(void)
+{
+	return __builtin_ctzl(size);
+}
+
+static void need_pages(void)
+{
+	long pages = hugetlb_free_pages(size);
+
+	if (pages < 0)
+		ktap_skip("the kernel has no hugetlb pages of %zu KiB", size >> 10);
+	if (!pages)
+		ktap_skip("no memory for a hugetlb page of %zu KiB", size >> 10);
 }
 
 /* Somewhere in the middle, in a descriptor that is not the first of its range. */
@@ -112,7 +112,7 @@ static void prepare_forked(struct subject *s)
 	s->word = middle(page);
 	WRITE_ONCE(*s->word, VALUE_OLD);
 	s->value = VALUE_OLD;
-	prove_size(page);
+	hugetlb_prove(page, size, entry_shift);
 	fork_and_reap(s->word);
 }
 
@@ -130,7 +130,7 @@ static void prepare_shared(struct subject *s)
 	close(fd);
 	s->word = middle(page);
 	s->value = READ_ONCE(*s->word);
-	prove_size(page);
+	hugetlb_prove(page, size, entry_shift);
 	if (mprotect(page, size, PROT_READ | PROT_WRITE))
 		die_errno("mprotect");
 }
@@ -178,7 +178,6 @@ static void set_contiguous(void)
 {
 	size = contiguous_size();
 	entry_shift = __builtin_ctzl(page_size);
-	contiguous = true;
 }
 
 void hugetlb_cont_pte(void)
@@ -238,7 +237,7 @@ void hugetlb_fork(void)
 	page = map_private();
 	word = middle(page);
 	write = dma_write(word, VALUE_DEVICE);
-	prove_size(page);
+	hugetlb_prove(page, size, entry_shift);
 	window_open(&window, page, size);
 	for (i = 0; i < STIRRED_FORKS && !lost; i++) {
 		stir_kernel_pages();
@@ -268,7 +267,6 @@ static void set_cont_pmd(void)
 {
 	size = huge_size() * (page_size == 4096 ? 16 : 32);
 	entry_shift = __builtin_ctzl(huge_size());
-	contiguous = true;
 }
 
 void hugetlb_cont_pmd(void)
@@ -281,131 +279,4 @@ void hugetlb_cont_pmd_clean(void)
 {
 	set_cont_pmd();
 	run(clean_functions, prepare_shared);
-}
-
-/*
- * Two processes whose mappings of one file cover a whole table of blocks share
- * that table. A fault in one raises the entry in the table of both, and tells the
- * TLBs of its own address space: a device of the other one keeps what it cached.
- */
-static int ask[2], tell[2];
-static uint64_t *shared_word;
-
-static char *map_table(int fd, void *at)
-{
-	char *area = mmap(at, huge_size() * (page_size / sizeof(uint64_t)), PROT_READ,
-			  MAP_SHARED | MAP_NORESERVE | (at ? MAP_FIXED_NOREPLACE : 0), fd, 0);
-
-	if (area == MAP_FAILED)
-		die_errno("mmap");
-	return area;
-}
-
-static void say(int pipe)
-{
-	if (write(pipe, "!", 1) != 1)
-		die_errno("write to the other process");
-}
-
-static void wait_for_word(int pipe)
-{
-	char byte;
-
-	if (read(pipe, &byte, 1) != 1)
-		_exit(1);	/* of the other process: this one is done */
-}
-
-static void give_write(char *area)
-{
-	if (mprotect(area, huge_size() * (page_size / sizeof(uint64_t)), PROT_READ | PROT_WRITE))
-		die_errno("mprotect");
-}
-
-/* The other process: map, read, take the right to write, write, each when asked to. */
-static void sharer_main(int fd, char *at)
-{
-	char *area;
-
-	close(ask[1]);
-	close(tell[0]);
-	wait_for_word(ask[0]);
-	area = map_table(fd, at);
-	if (READ_ONCE(*shared_word))
-		_exit(2);
-	say(tell[1]);
-	wait_for_word(ask[0]);
-	give_write(area);
-	say(tell[1]);
-	wait_for_word(ask[0]);
-	WRITE_ONCE(*shared_word, VALUE_CPU);
-	say(tell[1]);
-	wait_for_word(ask[0]);
-}
-
-static void ask_sharer(void)
-{
-	char byte;
-
-	say(ask[1]);
-	if (read(tell[0], &byte, 1) != 1)
-		die("the other process has ended");
-}
-
-/*
- * Read-only in both, in one table. To give write takes this process out of it, and
- * leaves an entry that is clean; the next read brings this process back.
- */
-static void prepare_table(struct subject *s)
-{
-	size_t table = huge_size() * (page_size / sizeof(uint64_t));
-	int fd = memfd_create("table", MFD_CLOEXEC | MFD_HUGETLB | size_shift() << MAP_HUGE_SHIFT);
-	char *area = area_map(table, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
-	pid_t pid;
-
-	if (fd < 0)
-		die_errno("memfd_create");
-	if (munmap(area, table) || ftruncate(fd, table) || pipe(ask) || pipe(tell))
-		die_errno("ftruncate, pipe");
-	shared_word = (uint64_t *)(area + 8);
-	pid = fork();
-	if (pid < 0)
-		die_errno("fork");
-	if (!pid) {
-		sharer_main(fd, area);
-		_exit(0);
-	}
-	close(ask[0]);
-	close(tell[1]);
-	map_table(fd, area);
-	s->word = shared_word;
-	s->value = READ_ONCE(*s->word);
-	ask_sharer();
-	give_write(area);
-	ask_sharer();
-	s->value = READ_ONCE(*s->word);
-	prove_size(area);
-}
-
-static void sharer_writes(struct subject *s)
-{
-	ask_sharer();
-	s->value = VALUE_CPU;
-}
-
-void hugetlb_shared_table(void)
-{
-	const struct upgrade upgrade = {
-		.size = huge_size(),
-		.prepare = prepare_table,
-		.act = sharer_writes,
-		.functions = clean_functions,
-	};
-	struct subject s = { };
-
-	set_block();
-	if (page_size > 16384)
-		ktap_skip("the kernel shares no tables of blocks with pages of 64 KiB");
-	if (free_pages() <= 0)
-		ktap_skip("no memory for a hugetlb page of %zu KiB", size >> 10);
-	upgrade_run(&upgrade, &s);
 }

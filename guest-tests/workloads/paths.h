@@ -26,8 +26,10 @@ void hugetlb_cont_pte(void);
 void hugetlb_cont_pmd(void);
 void hugetlb_cont_pte_clean(void);
 void hugetlb_cont_pmd_clean(void);
-void hugetlb_shared_table(void);
 void hugetlb_fork(void);
+
+/* hugetlb_table.c */
+void hugetlb_shared_table(void);
 
 /* thp.c */
 void thp_reuse(void);
