@@ -30,7 +30,8 @@
 size_t page_size;
 static uintptr_t next_address = AREA_BASE;
 static char *stack_base;	/* all that a path has on the stack is below */
-static cpu_set_t all_cpus, own_cpu;
+static cpu_set_t all_cpus;
+static int own_cpu;
 
 /*
  * The kernel writes the CPU's number into a process's memory whenever it was
@@ -45,26 +46,27 @@ static void stop_kernel_writes(void)
 		die_errno("rseq");
 }
 
-static void run_on(const cpu_set_t *cpus)
+static void run_on(int cpu)
 {
-	if (sched_setaffinity(0, sizeof(*cpus), cpus))
+	cpu_set_t only;
+
+	CPU_ZERO(&only);
+	CPU_SET(cpu, &only);
+	if (sched_setaffinity(0, sizeof(only), &only))
 		die_errno("sched_setaffinity");
 }
 
 void area_init(void)
 {
-	int cpu = sched_getcpu();
-
 	stop_kernel_writes();
 	page_size = sysconf(_SC_PAGESIZE);
 	stack_base = __builtin_frame_address(0);
-	if (cpu < 0)
+	own_cpu = sched_getcpu();
+	if (own_cpu < 0)
 		die_errno("sched_getcpu");
 	if (sched_getaffinity(0, sizeof(all_cpus), &all_cpus))
 		die_errno("sched_getaffinity");
-	CPU_ZERO(&own_cpu);
-	CPU_SET(cpu, &own_cpu);
-	run_on(&own_cpu);
+	run_on(own_cpu);
 }
 
 void *area_map(size_t size, int prot, int flags, int fd)
@@ -182,16 +184,12 @@ static void fill_batches_of_all(void)
 	int cpu;
 
 	for (cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-		cpu_set_t one;
-
 		if (!CPU_ISSET(cpu, &all_cpus))
 			continue;
-		CPU_ZERO(&one);
-		CPU_SET(cpu, &one);
-		run_on(&one);
+		run_on(cpu);
 		fill_batches();
 	}
-	run_on(&own_cpu);
+	run_on(own_cpu);
 }
 
 bool area_drain(const void *addr)

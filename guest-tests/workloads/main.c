@@ -39,17 +39,22 @@ static const char usage[] =
 	"  --also PROBE...          more functions for the timeline: SYMBOL [NAME=FETCH...]\n"
 	"  --serve MARK             run the commands that standard input names, see serve.h\n";
 
-static void note_end(void)
+static void note(const char *what)
 {
-	if (!kmsg_note("end", running))
+	if (!kmsg_note(what, running))
 		die_errno(KMSG);
 }
 
-/* What is there to be charged to a path begins with it. */
-static void note_begin(void)
+static void note_end(void)
 {
-	if (!kmsg_note("begin", running))
-		die_errno(KMSG);
+	note("end");
+}
+
+/* What is there to be charged to a path begins with it. */
+static void note_begin(const char *name)
+{
+	snprintf(running, sizeof(running), "%s", name);
+	note("begin");
 	atexit(note_end);
 }
 
@@ -61,8 +66,7 @@ static int run_path(const char *name)
 		fprintf(stderr, "workloads: unknown path '%s'; --list names them\n", name);
 		return KTAP_EXIT_HARNESS;
 	}
-	snprintf(running, sizeof(running), "%s", name);
-	note_begin();
+	note_begin(name);
 	trace_prepare();
 	area_init();
 	dma_open();
@@ -172,8 +176,7 @@ static int run_stress(const char *what)
 		return misused();
 	if (!ops || ops > 1000000)
 		return misused();
-	snprintf(running, sizeof(running), "stress");
-	note_begin();
+	note_begin("stress");
 	area_init();
 	dma_open();
 	stress(seed, ops, only);

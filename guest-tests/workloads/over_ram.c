@@ -61,36 +61,30 @@ static bool entry_is_stale(const char *page)
 	return true;
 }
 
-static void count_dma(const struct sva_testdev_dma *dma, struct loss *loss)
+/* `swapped`: the page was in swap before. */
+static void count_dma(const struct sva_testdev_dma *dma, bool swapped, struct loss *loss)
 {
 	loss->failed += !dma_done(dma);
 	loss->device_lost += dma->bad_count;
 	loss->stalls += dma->stalls;
+	loss->returned += swapped && dma_done(dma) && dma->stalls;
 }
 
-static bool asked_for(const struct sva_testdev_dma *dma)
+/* A piece of each page, unless the page was written before and its entry is stale. */
+static void fill(char *area, size_t size, unsigned int round, struct loss *loss)
 {
-	return dma_done(dma) && dma->stalls;
-}
-
-/* A piece of each page, unless the page was written before and its entry is stale; those that were in swap. */
-static unsigned int fill(char *area, size_t size, unsigned int round, struct loss *loss)
-{
-	unsigned int returned = 0;
 	char *page;
 
 	for (page = area; page < area + size; page += page_size) {
-		bool gone = area_swapped(page);
+		bool swapped = area_swapped(page);
 		struct sva_testdev_dma dma;
 
-		loss->stale += gone && entry_is_stale(page);
+		loss->stale += swapped && entry_is_stale(page);
 		if (enough(loss))
-			break;
+			return;
 		dma = dma_fill(page, PIECE, seed_of(round));
-		count_dma(&dma, loss);
-		returned += gone && asked_for(&dma);
+		count_dma(&dma, swapped, loss);
 	}
-	return returned;
 }
 
 static void verify(const char *area, size_t size, unsigned int round, struct loss *loss)
@@ -104,7 +98,7 @@ static void verify(const char *area, size_t size, unsigned int round, struct los
 		if (enough(loss))
 			return;
 		dma = dma_verify(page, PIECE, seed_of(round));
-		count_dma(&dma, loss);
+		count_dma(&dma, false, loss);	/* the rounds have ended */
 	}
 }
 
@@ -132,7 +126,6 @@ struct reader {
 	const char *area;
 	size_t pages;
 	struct loss loss;
-	unsigned int returned;
 };
 
 static void *reader_main(void *arg)
@@ -144,14 +137,13 @@ static void *reader_main(void *arg)
 	for (i = 0; i < READS && !reader->loss.failed; i++) {
 		const char *page;
 		struct sva_testdev_dma dma;
-		bool gone;
+		bool swapped;
 
 		random = random * 1664525 + 1013904223;
 		page = reader->area + (random >> 8) % reader->pages * page_size;
-		gone = area_swapped(page);
+		swapped = area_swapped(page);
 		dma = dma_verify(page, PIECE, seed_of(0));
-		count_dma(&dma, &reader->loss);
-		reader->returned += gone && asked_for(&dma);
+		count_dma(&dma, swapped, &reader->loss);
 	}
 	return NULL;
 }
@@ -173,10 +165,9 @@ static struct loss use(size_t size)
 	do {
 		if (pthread_create(&thread, NULL, reader_main, &reader))
 			_exit(3);
-		swapped.returned += fill(area + half, half, ++round, &loss);
+		fill(area + half, half, ++round, &loss);
 		pthread_join(thread, NULL);
-		swapped.returned += reader.returned;
-		reader.returned = 0;
+		swapped.returned = loss.returned + reader.loss.returned;
 		swapped.now = pages_in_swap(area, size);
 		swapped.enough = enough(&loss);
 	} while (users_meet(&swapped));

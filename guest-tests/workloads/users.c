@@ -21,6 +21,7 @@ void loss_add(struct loss *sum, const struct loss *loss)
 	sum->lost += loss->lost;
 	sum->device_lost += loss->device_lost;
 	sum->stale += loss->stale;
+	sum->returned += loss->returned;
 	sum->stalls += loss->stalls;
 }
 

@@ -14,6 +14,7 @@ struct loss {
 	unsigned int lost;		/* pages that a CPU does not find as the device wrote them */
 	unsigned int device_lost;	/* that the device does not */
 	unsigned int stale;		/* entries of the IOTLB that lead to where a page was */
+	unsigned int returned;		/* pages that the device found in swap: no loss */
 	unsigned long long stalls;
 };
 
