@@ -103,4 +103,5 @@ if [ -z "$complete" ] || [ ! -e "$venv/.complete" ]; then
     [ -e "$venv/.complete" ] || { python=$(find_python) && mkdir -p "$cache/venv" && environment; }
     exec 9>&-
 fi
+touch -c "$venv" 2>/dev/null || : # in use: see harness/jobs/tidy.py
 echo "$venv/bin/python"

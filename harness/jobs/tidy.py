@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TextIO
@@ -22,6 +24,8 @@ from harness.report import text
 
 _DAY = 24 * 3600
 _MIB = 1 << 20
+_ENVIRONMENTS = "venv"
+"""The folder of Python's environments, which tools/setup.sh makes, and touches when it hands one out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ def cache(stream: TextIO, *, unused: int | None = None, as_json: bool = False) -
     store = Cache(layout.cache_root())
     removed = _remove(store, unused) if unused is not None else []
     rooms = [_look(name, store.entries(name)) for name in store.rooms()]
+    if environments := _environments(store.root):
+        rooms.append(_look(_ENVIRONMENTS, environments))
     if as_json:
         told = {"schema": "faultloop/cache/1", "folder": str(store.root)}
         print(
@@ -81,14 +87,39 @@ def _look(name: str, entries: Sequence[Path]) -> Room:
 
 
 def _remove(store: Cache, days: int) -> list[Room]:
-    """What was removed: each entry by itself."""
-    since, gone = time.time() - days * _DAY, []
-    for name in store.rooms():
-        for entry in store.entries(name):
-            with contextlib.suppress(FileNotFoundError):
-                if last_use(entry) >= since:
-                    continue
-            what = _look(name, [entry])
-            if store.remove_unused(name, entry.name, since):
-                gone.append(what)
-    return gone
+    """What was removed."""
+    since = time.time() - days * _DAY
+
+    def remove_entry(entry: Path) -> bool:
+        return store.remove_unused(entry.parent.name, entry.name, since)
+
+    gone = [_remove_of(name, store.entries(name), since, remove_entry) for name in store.rooms()]
+    gone.append(_remove_of(_ENVIRONMENTS, _environments(store.root), since, _remove_environment))
+    return [room for room in gone if room.entries]
+
+
+def _remove_of(room: str, entries: Sequence[Path], since: float, remove: Callable[[Path], bool]) -> Room:
+    """What of a room was removed, of that which nobody asked for after ``since``."""
+    gone = []
+    for entry in entries:
+        with contextlib.suppress(FileNotFoundError):
+            if last_use(entry) < since:
+                what = _look(room, [entry])
+                if remove(entry):
+                    gone.append(what)
+    return Room(room, len(gone), sum(r.bytes for r in gone), max((r.oldest_use for r in gone), default=0.0))
+
+
+def _environments(root: Path) -> list[Path]:
+    return sorted(mark.parent for mark in (root / _ENVIRONMENTS).glob("*/.complete"))
+
+
+def _remove_environment(folder: Path) -> bool:
+    """By a rename first: what an interruption leaves is complete for nobody, and goes with the next removal."""
+    if folder.samefile(sys.prefix):
+        return False
+    left = folder.with_name(f"{folder.name}-")
+    shutil.rmtree(left, ignore_errors=True)
+    folder.rename(left)
+    shutil.rmtree(left)
+    return True

@@ -6,10 +6,12 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
+from harness.build.cache import last_use
 from harness.layout import project
 
 SCRIPT = project().root / "tools" / "setup.sh"
@@ -36,9 +38,9 @@ class Host:
         self.list("packages", "# to build\nbc\nflex\n")
         self.list("test-packages", "# to look at pages\nchromium # big\n")
         (self.root / "requirements.lock").write_text("")
-        venv = self.cache / "venv" / hashlib.sha256(b"").hexdigest()[:16]
-        venv.mkdir(parents=True)
-        (venv / ".complete").touch()
+        self.venv = self.cache / "venv" / hashlib.sha256(b"").hexdigest()[:16]
+        self.venv.mkdir(parents=True)
+        (self.venv / ".complete").touch()
         self.have.write_text("bc\n")
         self.bin = folder / "bin"
         self.bin.mkdir()
@@ -75,6 +77,13 @@ def host(tmp_path: Path) -> Host:
 
 def installed(asked: list[str]) -> list[str]:
     return [line.split("recommends ")[1] for line in asked if " install " in line]
+
+
+def test_an_environment_that_is_handed_out_is_in_use(host: Host) -> None:
+    """For ``faultloop cache --remove-unused``."""
+    os.utime(host.venv, (0, 0))
+    host.run()
+    assert time.time() - last_use(host.venv) < 3600
 
 
 def test_what_only_tests_need_is_installed_for_tests_only(host: Host) -> None:

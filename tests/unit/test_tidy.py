@@ -59,13 +59,58 @@ def test_each_room_is_told(cache: Cache) -> None:
 def test_what_was_not_asked_for_goes_and_nothing_else(cache: Cache) -> None:
     old, new = add(cache, "kernels", "a", days=4), add(cache, "kernels", "b", days=2)
     (cache.root / "kernels" / "notes").mkdir()
-    (cache.root / "venv").mkdir()
-    os.utime(cache.root / "venv", (0, 0))
+    (cache.root / "other").mkdir()
+    os.utime(cache.root / "other", (0, 0))
     assert told(unused=3) == {"rooms": {"kernels": 1}, "removed": {"kernels": 1}}
     assert not old.exists()
     assert new.is_dir()
     assert names(cache.root / "kernels") == ["b", "notes"]
-    assert (cache.root / "venv").is_dir()
+    assert (cache.root / "other").is_dir()
+
+
+def test_what_goes_is_told_once_for_each_room(cache: Cache) -> None:
+    for key in "abc":
+        add(cache, "kernels", key, days=4)
+    add(cache, "records", "d", days=4)
+    out = StringIO()
+    tidy.cache(out, unused=3, as_json=True)
+    assert [(room["name"], room["entries"]) for room in json.loads(out.getvalue())["removed"]] == [
+        ("kernels", 3),
+        ("records", 1),
+    ]
+
+
+def add_environment(cache: Cache, name: str, *, days: float, complete: bool = True) -> Path:
+    folder = cache.root / "venv" / name
+    (folder / "lib").mkdir(parents=True)
+    if complete:
+        (folder / ".complete").touch()
+    then = time.time() - days * DAY
+    os.utime(folder, (then, then))
+    return folder
+
+
+def test_environments_go_but_for_the_one_in_use(cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = add_environment(cache, "running", days=9)
+    monkeypatch.setattr("sys.prefix", str(running))
+    add_environment(cache, "new", days=1)
+    add_environment(cache, "made-now", days=9, complete=False)
+    add_environment(cache, "old", days=9)
+    assert told() == {"rooms": {"venv": 3}, "removed": {}}
+    assert told(unused=3) == {"rooms": {"venv": 2}, "removed": {"venv": 1}}
+    assert names(cache.root / "venv") == ["made-now", "new", "running"]
+
+
+def test_an_environment_whose_removal_was_killed_is_nobodys_and_goes(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_environment(cache, "old", days=9)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Path, "rename", interrupted_after(Path.rename))
+        tidy.cache(StringIO(), unused=3)
+    assert not (cache.root / "venv" / "old").exists()
+    assert told(unused=3) == {"rooms": {}, "removed": {"venv": 1}}
+    assert names(cache.root / "venv") == []
 
 
 def test_to_ask_for_an_entry_keeps_it(cache: Cache) -> None:
