@@ -12,7 +12,7 @@ from time import monotonic
 from bench.bench import Bench
 from bench.frame import Measure, Pair, Row, Values
 from bench.trees import BareTree
-from harness.build import driver, kconfig, kernel
+from harness.build import kconfig, kernel
 from harness.build.kernel import DEFAULT_FRAGMENTS
 from harness.model import Series
 
@@ -31,7 +31,7 @@ def _prepare(bench: Bench) -> Iterator[Pair]:
             built = kernel.build(fresh, Series(), cache=shop.cache, sandbox=shop.sandbox, jobs=shop.cores)
             seconds = monotonic() - began
         finally:
-            for room, key in (entries.driver, (driver.OBJECTS_ROOM, entries.driver[1]), entries.base):
+            for room, key in (entries.driver, entries.driver_objects, entries.base):
                 shop.cache.remove(room, key)
         notes.append(f"ours {built.objects} objects")
         return {"": seconds}

@@ -102,6 +102,8 @@ class Entries:
     kernel: tuple[str, str]
     """The base's, when the series changes nothing."""
     driver: tuple[str, str]
+    driver_objects: tuple[str, str]
+    """What the drivers of all variants of that base start from."""
 
 
 def entries(
@@ -121,7 +123,12 @@ def entries(
         with temporary("apply") as scratch:
             fresh = _applied(plan, series, Path(scratch))
             key = plan.key(fresh) if fresh.changed or fresh.removed else base
-    return Entries((_ROOM, base), (_ROOM, key), (driver.ROOM, driver.key(plan, key, layout.driver)))
+    return Entries(
+        base=(_ROOM, base),
+        kernel=(_ROOM, key),
+        driver=(driver.ROOM, driver.key(plan, key, layout.driver)),
+        driver_objects=(driver.OBJECTS_ROOM, driver.key(plan, base, layout.driver)),
+    )
 
 
 def _plan(
