@@ -3,6 +3,7 @@
 
 The bare side changes the same file in a tree that was built before, runs make for kernel and driver, and boots the
 kernel in the same setups, two guests at once, as the harness does. ``again`` is the same patch once more.
+All but ``verdict-all`` run a few paths: the less a guest has to do, the more of a verdict is ours.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from bench.frame import Kind, Measure, Pair, Row, Values
 from bench.guests import BareGuest, at_once
 from bench.trees import BareTree, diff, marked
 
-WORKLOADS = "anon-*,shmem-clean*,thp-*"
+FEW = "anon-*,shmem-clean*,thp-*"
+ALL = "*"
+"""What a verdict runs unless told otherwise."""
 _STATUSES = (0, 1, 3)
 """Any verdict will do."""
 MMAP = "mm/mmap.c"
@@ -25,9 +28,9 @@ NOTIFIER = "include/linux/mmu_notifier.h"
 TLBFLUSH = "arch/arm64/include/asm/tlbflush.h"
 
 
-def judge(bench: Bench, patch: Path, results: Path) -> Ran:
+def judge(bench: Bench, patch: Path, results: Path, workloads: str = FEW) -> Ran:
     """The command on a patch."""
-    words = ["test-patch", str(patch), "--base", bench.kernel_name, "--workloads", WORKLOADS, "--json"]
+    words = ["test-patch", str(patch), "--base", bench.kernel_name, "--workloads", workloads, "--json"]
     return bench.command(words, results, statuses=_STATUSES)
 
 
@@ -39,44 +42,44 @@ def new_patch(bench: Bench, name: str, folder: Path) -> Path:
     return path
 
 
-def _warm(bench: Bench, folder: Path) -> None:
+def _warm(bench: Bench, folder: Path, workloads: str) -> None:
     """Base and controls are in the cache afterwards, whatever was there before."""
-    words = ["run", "--kernel", bench.kernel_name, "--workloads", WORKLOADS]
+    words = ["run", "--kernel", bench.kernel_name, "--workloads", workloads]
     bench.command(words, folder / "results", statuses=_STATUSES)
 
 
-def _verdict(name: str) -> Callable[[Bench], AbstractContextManager[Pair]]:
+def _verdict(name: str, workloads: str = FEW) -> Callable[[Bench], AbstractContextManager[Pair]]:
     @contextmanager
     def prepare(bench: Bench) -> Iterator[Pair]:
         with bench.scratch("verdict") as folder:
-            _warm(bench, folder)
+            _warm(bench, folder, workloads)
             tree = BareTree(bench, folder)
             tree.make()  # what is left to do in there is not part of a round
             objects: list[str] = []
             pair = Pair(
-                lambda: {"": _ours(bench, name, folder, objects)},
-                lambda: {"": _bare(bench, name, tree, objects)},
+                lambda: {"": _ours(bench, name, folder, workloads, objects)},
+                lambda: {"": _bare(bench, name, tree, workloads, objects)},
                 objects,
             )
             yield pair
-            objects[:] = [f"{name}: {'; '.join(dict.fromkeys(objects))}; {WORKLOADS}"]
+            objects[:] = [f"{name}: {'; '.join(dict.fromkeys(objects))}; {workloads}"]
 
     return prepare
 
 
-def _ours(bench: Bench, name: str, folder: Path, objects: list[str]) -> float:
-    ran = judge(bench, new_patch(bench, name, folder), folder / "results")
+def _ours(bench: Bench, name: str, folder: Path, workloads: str, objects: list[str]) -> float:
+    ran = judge(bench, new_patch(bench, name, folder), folder / "results", workloads)
     count = json.loads(ran.stdout)["builds"]["patched"]["objects"]
     objects.append(f"ours {count} objects")
     return ran.seconds
 
 
-def _bare(bench: Bench, name: str, tree: BareTree, objects: list[str]) -> float:
+def _bare(bench: Bench, name: str, tree: BareTree, workloads: str, objects: list[str]) -> float:
     before = (bench.kernel.tree / name).read_text(encoding="utf-8")
     tree.write(name, marked(name, before))
     made = tree.make()
     objects.append(f"bare {made.objects} objects")
-    paths = [w.path for w in bench.workloads(WORKLOADS)]
+    paths = [w.path for w in bench.workloads(workloads)]
     guests = [BareGuest(bench, made.built, setup, paths) for setup in bench.setups("")]
     return made.seconds + at_once(guests, 2)
 
@@ -95,6 +98,7 @@ def _again(bench: Bench) -> Iterator[Pair]:
 
 MEASURES = (
     Measure("verdict-c", (Row("", "verdict on a patch of one mm/*.c", reach=1.10),), _verdict(MMAP)),
+    Measure("verdict-all", (Row("", "the same, on all paths", reach=1.10),), _verdict(MMAP, ALL)),
     Measure(
         "verdict-notifier", (Row("", "verdict on a patch of mmu_notifier.h", reach=1.10),), _verdict(NOTIFIER)
     ),
