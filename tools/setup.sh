@@ -1,11 +1,14 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Make this host ready, once: system packages and a virtual environment with locked versions.
-# Prints the environment's python; says on stderr what it does. Costs milliseconds when nothing is to be done.
+# Prints the environment's python; says on stderr what it does. Costs milliseconds when nothing is to be done: each
+# process that it starts is one or two.
 # --test: the packages that only tests need, too.
 set -eu
 
-root=$(cd "$(dirname "$0")/.." && pwd)
+here=${0%/*}
+[ "$here" != "$0" ] || here=.
+root=$(cd "$here/.." && pwd)
 cache=${FAULTLOOP_CACHE:-${XDG_CACHE_HOME:-${HOME:?HOME is not set: name a folder in FAULTLOOP_CACHE}/.cache}/faultloop}
 
 fail() {
@@ -83,10 +86,13 @@ if [ "${1:-}" = --test ]; then
 else
     set -- "$root/tools/packages.txt"
 fi
-venv=$cache/venv/$(sha256sum <"$root/requirements.lock" | cut -c1-16)
+sum=$(sha256sum <"$root/requirements.lock")
+venv=$cache/venv/$(printf %.16s "$sum")
 
 stamp() {
-    echo "$cache/host-$(cksum <"$1" | tr -d ' ')"
+    # shellcheck disable=SC2046 # a sum and a length
+    set -- $(cksum <"$1")
+    echo "$cache/host-$1$2"
 }
 
 complete=yes
@@ -103,5 +109,5 @@ if [ -z "$complete" ] || [ ! -e "$venv/.complete" ]; then
     [ -e "$venv/.complete" ] || { python=$(find_python) && mkdir -p "$cache/venv" && environment; }
     exec 9>&-
 fi
-touch -c "$venv" 2>/dev/null || : # in use: see harness/jobs/tidy.py
+true 2>/dev/null >"$venv/.complete" || : # as new: see harness/jobs/tidy.py
 echo "$venv/bin/python"

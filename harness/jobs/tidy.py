@@ -25,7 +25,11 @@ from harness.report import text
 _DAY = 24 * 3600
 _MIB = 1 << 20
 _ENVIRONMENTS = "venv"
-"""The folder of Python's environments, which tools/setup.sh makes, and touches when it hands one out."""
+"""The folder of Python's environments, which tools/setup.sh makes, and marks when it hands one out."""
+_COMPLETE = ".complete"
+
+_Use = Callable[[Path], float]
+"""When a thing was last asked for, in seconds of the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ def cache(stream: TextIO, *, unused: int | None = None, as_json: bool = False) -
     removed = _remove(store, unused) if unused is not None else []
     rooms = [_look(name, store.entries(name)) for name in store.rooms()]
     if environments := _environments(store.root):
-        rooms.append(_look(_ENVIRONMENTS, environments))
+        rooms.append(_look(_ENVIRONMENTS, environments, _environment_use))
     if as_json:
         told = {"schema": "faultloop/cache/1", "folder": str(store.root)}
         print(
@@ -76,11 +80,11 @@ def _sum(rooms: Sequence[Room]) -> str:
     return f"{sum(r.entries for r in rooms)} entries, {sum(r.bytes for r in rooms) / _MIB:.0f} MiB"
 
 
-def _look(name: str, entries: Sequence[Path]) -> Room:
+def _look(name: str, entries: Sequence[Path], use: _Use = last_use) -> Room:
     now, uses, size, count = time.time(), [0.0], 0, 0
     for entry in entries:
         with contextlib.suppress(FileNotFoundError):  # gone meanwhile
-            uses.append((now - last_use(entry)) / _DAY)
+            uses.append((now - use(entry)) / _DAY)
             size += disk_bytes(entry)
             count += 1
     return Room(name, count, size, max(uses))
@@ -94,24 +98,31 @@ def _remove(store: Cache, days: int) -> list[Room]:
         return store.remove_unused(entry.parent.name, entry.name, since)
 
     gone = [_remove_of(name, store.entries(name), since, remove_entry) for name in store.rooms()]
-    gone.append(_remove_of(_ENVIRONMENTS, _environments(store.root), since, _remove_environment))
+    environments = _environments(store.root)
+    gone.append(_remove_of(_ENVIRONMENTS, environments, since, _remove_environment, _environment_use))
     return [room for room in gone if room.entries]
 
 
-def _remove_of(room: str, entries: Sequence[Path], since: float, remove: Callable[[Path], bool]) -> Room:
+def _remove_of(
+    room: str, entries: Sequence[Path], since: float, remove: Callable[[Path], bool], use: _Use = last_use
+) -> Room:
     """What of a room was removed, of that which nobody asked for after ``since``."""
     gone = []
     for entry in entries:
         with contextlib.suppress(FileNotFoundError):
-            if last_use(entry) < since:
-                what = _look(room, [entry])
+            if use(entry) < since:
+                what = _look(room, [entry], use)
                 if remove(entry):
                     gone.append(what)
     return Room(room, len(gone), sum(r.bytes for r in gone), max((r.oldest_use for r in gone), default=0.0))
 
 
 def _environments(root: Path) -> list[Path]:
-    return sorted(mark.parent for mark in (root / _ENVIRONMENTS).glob("*/.complete"))
+    return sorted(mark.parent for mark in (root / _ENVIRONMENTS).glob(f"*/{_COMPLETE}"))
+
+
+def _environment_use(folder: Path) -> float:
+    return last_use(folder / _COMPLETE)
 
 
 def _remove_environment(folder: Path) -> bool:

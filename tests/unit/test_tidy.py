@@ -82,11 +82,11 @@ def test_what_goes_is_told_once_for_each_room(cache: Cache) -> None:
 
 def add_environment(cache: Cache, name: str, *, days: float, complete: bool = True) -> Path:
     folder = cache.root / "venv" / name
-    (folder / "lib").mkdir(parents=True)
-    if complete:
-        (folder / ".complete").touch()
+    mark = folder / (".complete" if complete else "lib")
+    folder.mkdir(parents=True)
+    mark.touch()
     then = time.time() - days * DAY
-    os.utime(folder, (then, then))
+    os.utime(mark, (then, then))
     return folder
 
 
