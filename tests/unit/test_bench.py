@@ -129,7 +129,7 @@ def test_without_a_history_there_is_no_second_table(tmp_path: Path) -> None:
 
 def test_measures_are_chosen_by_name() -> None:
     assert [m.name for m in choose(ALL, ["import,again"])] == ["again", "import"]
-    assert len(choose(ALL, ["verdict-*"])) == 3
+    assert len(choose(ALL, ["verdict-*"])) == 4
     assert choose(ALL, []) == list(ALL)
     with pytest.raises(UserError, match="did you mean import"):
         choose(ALL, ["imports"])
