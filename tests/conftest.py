@@ -3,9 +3,15 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
+
+# Whoever is started in a shell's background has SIGINT ignored, and so has what it starts: tests interrupt that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _TOGETHER = ("tests/vm/", "tests/lifecycle/", "tests/browser/")
 """Rooms whose tests run one after the other on one worker: guests use both cores by themselves; tests of a room
