@@ -166,13 +166,13 @@ class Cache:
         fault = _fault(entry) if entry.is_dir() else "not in the cache"
         if fault is not None:
             return [fault]
-        return [f"{name}: content changed" for name in _changed(entry, _files(entry), ALL)]
+        return [f"{name}: content changed" for name in _changed(entry, recorded(entry), ALL)]
 
     def changed(self, room: str, key: str, read: Sequence[str]) -> list[str]:
         """Files, among those that ``read`` names, whose content is not what it was; none where is no entry."""
         with contextlib.suppress(OSError, ValueError, KeyError):
             entry = self._entry(room, key)
-            return list(_changed(entry, _files(entry), read))
+            return list(_changed(entry, recorded(entry), read))
         return []
 
     def sweep(self, room: str) -> None:
@@ -271,7 +271,7 @@ def _fault(entry: Path, read: Sequence[str] = ()) -> str | None:
     return f"{changed}: content changed" if changed else None
 
 
-def _files(entry: Path) -> dict[str, tuple[int, str]]:
+def recorded(entry: Path) -> dict[str, tuple[int, str]]:
     """Size and SHA-256 of each file, as they were when the entry was made."""
     files: dict[str, tuple[int, str]] = _manifest(entry)["files"]
     return files

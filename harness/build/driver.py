@@ -2,7 +2,8 @@
 """Build the guest driver for a kernel that was built; an entry of its own, so that it rebuilds no kernel.
 
 The objects that were compiled for the base are kept. Another variant's build starts from a copy of them, and
-make compiles what the patch touches, by the same rules as for the kernel (variant_tree): mostly nothing.
+make compiles what the patch touches, by the same rules as for the kernel (variant_tree): mostly nothing. Where
+nothing differs that this build would read, as after most patches of .c files, the base's modules are taken.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from harness.build import objects, products
-from harness.build.cache import ALL, digest
+from harness.build import inputs, objects, products
+from harness.build.cache import ALL, digest, recorded
 from harness.build.kbuild import OUT, RECIPE, Plan, make
 from harness.build.limits import LimitExceeded
 from harness.build.sandbox import Bind
@@ -27,6 +28,9 @@ OBJECTS_ROOM = "driver-objects"
 _SOURCE = "/build/driver"
 _WORK = "work"
 _LOG = "driver.log"
+_PROGRAMS = "tools/"
+"""Where a .c file is of a program that a build runs; those of scripts/ have moved the configuration."""
+_READ_OUT = ("out/.config", "out/Makefile", "out/Module.symvers")
 _PRODUCTS = (".o", ".ko", ".mod", ".mod.c", ".cmd", ".symvers", ".order")
 
 
@@ -40,11 +44,16 @@ def build(plan: Plan, entry: Path, touched: Touched | None, sources: Path, *, ba
 
     def maker(folder: Path) -> None:
         if touched is None:
-            made = _objects(plan, entry, files)
-            shutil.copyfile(made / _LOG, folder / _LOG)
-            _take(made / _WORK, folder)
+            _keep(_objects(plan, entry, files), folder)
             return
-        start = _start(plan, base, touched, files)
+        names = [*touched.changed, *touched.removed]
+        start = None
+        if plan.sandbox.confined and not objects.moves_config(names):
+            kernel = base()
+            start = _start(plan, kernel, files)
+            if start is not None and _comes_out_the_same(names, start.out, kernel, entry):
+                _keep(start.out.parent, folder)
+                return
         if start is not None:
             start.copy(folder / _WORK)
         else:
@@ -56,13 +65,30 @@ def build(plan: Plan, entry: Path, touched: Touched | None, sources: Path, *, ba
     return plan.cache.make(ROOM, _key(plan, entry.name, files), maker, read=ALL)
 
 
-def _start(
-    plan: Plan, base: Callable[[], Path], touched: Touched, files: Mapping[str, bytes]
-) -> objects.Start | None:
-    """Objects to start from; None where all is to be compiled: they lie at another path, or would mislead make."""
-    if not plan.sandbox.confined or objects.moves_config([*touched.changed, *touched.removed]):
-        return None
-    kernel = base()
+def _comes_out_the_same(touched: Collection[str], work: Path, base: Path, variant: Path) -> bool:
+    """Whether the driver of ``variant`` would be that of the kernel ``base``, which was made in ``work``.
+
+    So it is when a patch touches only .c files, none of which it was compiled from, and what the builds of both
+    kernels made for external modules (generated headers, exported symbols, configuration, programs) is the same.
+    """
+    if not all(name.endswith(".c") and not name.startswith(_PROGRAMS) for name in touched):
+        return False
+    read = inputs.compiled(work, 0.0)
+    return bool(read) and read.isdisjoint(touched) and _for_modules(base) == _for_modules(variant)
+
+
+def _for_modules(kernel: Path) -> dict[str, tuple[int, str]]:
+    """What external modules are built with, of a kernel's entry: size and SHA-256."""
+    return {
+        name: told
+        for name, told in recorded(kernel).items()
+        if name.startswith("out/")
+        and ("/include/" in name or name.startswith("out/scripts/") or name in _READ_OUT)
+    }
+
+
+def _start(plan: Plan, kernel: Path, files: Mapping[str, bytes]) -> objects.Start | None:
+    """The objects for the unpatched ``kernel``; None where they cannot be had."""
     try:
         return objects.Start(_objects(plan, kernel, files) / _WORK, objects.of_base(kernel).lineage)
     except DriverError:  # another commit of a bisection may well have what the driver needs
@@ -100,6 +126,12 @@ def _make(plan: Plan, kernel: Path, touched: Touched | None, folder: Path, *, ne
         kind = DriverError if touched is None else PatchedDriverError
         raise kind(error.message, detail=error.detail) from error
     shutil.rmtree(folder / "src", ignore_errors=True)
+
+
+def _keep(made: Path, folder: Path) -> None:
+    """Take modules and log out of an entry of `_objects`."""
+    shutil.copyfile(made / _LOG, folder / _LOG)
+    _take(made / _WORK, folder)
 
 
 def _write(files: Mapping[str, bytes], work: Path) -> None:

@@ -82,6 +82,7 @@ def _diff(name: str, new: str | None) -> str:
 _FORK = fake_kernel.FILES["kernel/fork.c"]
 _MEMORY = fake_kernel.FILES["mm/memory.c"]
 _DRIVER = ["/build/driver/sva.o"]
+_MADE = "  MADE    /build/driver"
 _ALL = ["kernel/fork.o", "mm/hugetlb.o", "mm/ksm.o", "mm/memory.o"]
 
 
@@ -184,11 +185,62 @@ def test_variant_entry_is_small_and_enough_for_the_driver(shop: Shop) -> None:
 
 def test_driver_is_built_anew_from_what_the_base_left(shop: Shop) -> None:
     base = shop.build()
-    same = shop.build(_diff("kernel/fork.c", _FORK.replace("2", "3")))
+    same = shop.build(_diff("include/uapi/linux/shadowed.h", "#define SHADOW 9\n"))
+    assert shop.compiled() == ["mm/ksm.o"] and _MADE in shop.lines
     other = shop.build(_diff("include/linux/mm.h", "#define MM 7\n"))
     assert shop.compiled() == [*_DRIVER, "mm/hugetlb.o", "mm/memory.o"]
     modules = [built.modules[0].read_bytes() for built in (base, same, other)]
     assert modules[0] == modules[1] != modules[2]
+
+
+def test_driver_that_would_come_out_the_same_is_not_made(shop: Shop) -> None:
+    base = shop.build()
+    assert _MADE in shop.lines
+    patched = shop.build(_diff("kernel/fork.c", _FORK.replace("2", "3")))
+    assert shop.compiled() == ["kernel/fork.o"] and _MADE not in shop.lines
+    assert patched.modules[0].read_bytes() == base.modules[0].read_bytes()
+    assert patched.modules[0] != base.modules[0], "an entry of its own: the base's may go"
+
+
+_EXPORT = "/* EXPORT_SYMBOL(fork_it) */\n"
+
+
+@pytest.mark.parametrize(
+    "diffs",
+    [
+        pytest.param([("kernel/fork.c", _FORK + _EXPORT)], id="a symbol is exported"),
+        pytest.param([("kernel/fork.c", None), ("kernel/clone.S", "")], id="not only C"),
+        pytest.param([("kernel/fork.c", "int new;\n"), ("kernel/bounds.in", "#define BOUND 7\n")], id="generated"),
+        pytest.param([("mm/memory.c", "int memory;\n")], id="the driver includes it"),
+        pytest.param([("tools/sorttable.c", "int main(void)\n{\n\treturn 1;\n}\n")], id="a program"),
+    ],
+)
+def test_driver_is_made_where_something_may_differ(shop: Shop, diffs: list[tuple[str, str | None]]) -> None:
+    (shop.layout.driver / "sva.c").write_text("#include <../mm/memory.c>\n")
+    shop.build()
+    shop.build("".join(_diff(*diff) for diff in diffs))
+    assert _MADE in shop.lines
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        pytest.param("kernel/bounds.in", "kernel/fork.c", id="a .c file gives a header, as bounds.c does"),
+        pytest.param(
+            "$(O)/vmlinux $@\n", "$(O)/vmlinux $@; cp kernel/fork.c $(O)/scripts/tool\n", id="or a program"
+        ),
+        pytest.param(".o.cmd\nendif", ".o.txt\nendif", id="nobody knows what it read"),
+    ],
+)
+def test_driver_is_made_where_a_makefile_lets_it_differ(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str
+) -> None:
+    assert old in fake_kernel.MAKEFILE
+    monkeypatch.setitem(fake_kernel.FILES, "Makefile", fake_kernel.MAKEFILE.replace(old, new))
+    shop = Shop(tmp_path)
+    shop.build()
+    shop.build(_diff("kernel/fork.c", _FORK.replace("2", "3")))
+    assert _MADE in shop.lines
 
 
 def _size_of(module: Path, symbol: str) -> int:
