@@ -3,8 +3,14 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 from collections.abc import Sequence
+
+import pytest
+
+needs_cpio = pytest.mark.skipif(shutil.which("cpio") is None, reason="no cpio on this host")
+"""`make test` installs it (tools/test-packages.txt)."""
 
 
 def elf_file(interpreter: str = "", libraries: Sequence[str] = (), *, machine: int = 183) -> bytes:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import subprocess
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 
 from harness.build import elf
 from harness.build.cpio import Archive
-from tests.unit.guest_fixtures import elf_file, unpack_cpio
+from tests.unit.guest_fixtures import elf_file, needs_cpio, unpack_cpio
 
 
 def small() -> Archive:
@@ -71,7 +70,7 @@ def test_nothing_is_overwritten() -> None:
         archive.file("b/c/file/below", b"")
 
 
-@pytest.mark.skipif(shutil.which("cpio") is None, reason="no cpio on this host")
+@needs_cpio
 def test_cpio_itself_reads_it(tmp_path: Path) -> None:
     data = small().to_bytes()
     done = subprocess.run(["cpio", "-it"], input=data, capture_output=True, check=True, cwd=tmp_path)

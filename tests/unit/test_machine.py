@@ -21,6 +21,7 @@ from harness.vm.probe import CpuSample, judge, program_counters
 from harness.vm.qmp import flatten
 from harness.vm.spec import Deadlines, GuestSpec
 from harness.vm.usernet import established, forwarded_port
+from tests.unit.guest_fixtures import needs_cpio
 
 SPEC = GuestSpec(
     emulator=Path("/q/qemu-system-aarch64"),
@@ -115,6 +116,7 @@ def test_deadlines_scale_together() -> None:
     assert (scaled.boot, scaled.silence, scaled.qmp) == (20, 6, Deadlines().qmp * 2)
 
 
+@needs_cpio
 @pytest.mark.parametrize("base", [b"x" * 5, b""])
 def test_modules_follow_the_base_archive_where_the_kernel_looks_for_them(tmp_path: Path, base: bytes) -> None:
     archive = tmp_path / "base"
