@@ -19,6 +19,7 @@ import logging
 import select
 import shlex
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -198,7 +199,7 @@ class Ssh:
         try:
             yield channel
         except BaseException:
-            channel.close()
+            _leave(channel)
             raise
         self._shell = channel
 
@@ -233,6 +234,18 @@ class Ssh:
         if self._sftp is None:
             raise paramiko.SSHException("the server offers no SFTP")
         return self._sftp
+
+
+def _leave(channel: paramiko.Channel) -> None:
+    """Close a channel for which data may come at this moment.
+
+    The library closes the pipe behind ``fileno()`` while its thread may be about to write to it: to a descriptor
+    that is closed, which ends the session, or somebody else's by then (paramiko's issues 692, 1700, 2271). So that
+    thread is given something else to set first.
+    """
+    for buffer in (channel.in_buffer, channel.in_stderr_buffer):
+        buffer.set_event(threading.Event())
+    channel.close()
 
 
 def _said(error: Exception) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -199,6 +200,28 @@ def test_shell_that_was_left_in_a_command_is_not_used_again(server: Server, ssh:
         ssh.run(["both", "4"], give_up)
     assert ssh.run(["fail"]).stdout == ""
     assert server.shells == 2
+
+
+def test_output_that_comes_while_its_channel_is_closed_does_not_end_the_session(
+    server: Server, ssh: Ssh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library's own way to close the pipe of a channel, with more time in the middle of it."""
+
+    def slowly(pipe: paramiko.pipe.PosixPipe) -> None:
+        os.close(pipe._rfd)
+        os.close(pipe._wfd)
+        time.sleep(0.2)
+        pipe._closed = True
+
+    ssh.connect(server.port, 10)
+    monkeypatch.setattr("paramiko.pipe.PosixPipe.close", slowly)
+
+    def give_up(line: str) -> None:
+        raise RuntimeError(line)
+
+    with pytest.raises(RuntimeError, match="one"):
+        ssh.run(["lines"], give_up)
+    assert ssh.run(["fail"]).status == 3
 
 
 def test_status_is_the_commands(server: Server, ssh: Ssh) -> None:
