@@ -95,7 +95,7 @@ class Cache:
                 return entry if entry.is_dir() else None
             self.notice(f"cache: {entry}: {fault}; removed, will be made again")
             with self._disk_errors():
-                _drop(entry)
+                drop(entry)
         return None
 
     def known(self, room: str, key: str) -> Path | None:
@@ -124,7 +124,7 @@ class Cache:
             temporary = _temporary(entry)
             try:
                 with self._disk_errors():
-                    _drop(entry)
+                    drop(entry)
                     # A build may leave a program with set-user-ID in it: nobody gets there before that is taken.
                     temporary.mkdir(mode=0o700)
                     maker(temporary)
@@ -140,7 +140,7 @@ class Cache:
     def remove(self, room: str, key: str) -> None:
         """Remove an entry, if it is there."""
         with self.lock(f"{room}-{key}"), self._disk_errors():
-            _drop(self._entry(room, key))
+            drop(self._entry(room, key))
 
     def remove_unused(self, room: str, key: str, since: float) -> bool:
         """Remove an entry that nobody asked for after ``since`` (seconds of the epoch), and nobody is making."""
@@ -148,7 +148,7 @@ class Cache:
         lock = self._file_lock(f"{room}-{key}")
         with contextlib.suppress(Timeout, FileNotFoundError), self._disk_errors(), lock.acquire(blocking=False):
             if last_use(entry) < since:
-                _drop(entry)
+                drop(entry)
                 return True
         return False
 
@@ -355,7 +355,7 @@ def _temporary(entry: Path) -> Path:
     return entry.with_name(f"{_TEMPORARY}{entry.name}")
 
 
-def _drop(entry: Path) -> None:
+def drop(entry: Path) -> None:
     """Remove an entry, and what an earlier maker left of it: by a rename, so that it is whole or not there."""
     _remove(_temporary(entry))
     with contextlib.suppress(FileNotFoundError):

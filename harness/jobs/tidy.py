@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from harness import layout
-from harness.build.cache import Cache, last_use
+from harness.build.cache import Cache, drop, last_use
 from harness.disk import disk_bytes
 from harness.errors import UserError
 from harness.report import text
@@ -27,9 +26,6 @@ _MIB = 1 << 20
 _ENVIRONMENTS = "venv"
 """The folder of Python's environments, which tools/setup.sh makes, and marks when it hands one out."""
 _COMPLETE = ".complete"
-
-_Use = Callable[[Path], float]
-"""When a thing was last asked for, in seconds of the epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +49,7 @@ def cache(stream: TextIO, *, unused: int | None = None, as_json: bool = False) -
         raise UserError(f"--remove-unused {unused}: at least 1 day: what runs now has asked for its parts today")
     store = Cache(layout.cache_root())
     removed = _remove(store, unused) if unused is not None else []
-    rooms = [_look(name, store.entries(name)) for name in store.rooms()]
-    if environments := _environments(store.root):
-        rooms.append(_look(_ENVIRONMENTS, environments, _environment_use))
+    rooms = [_look(kind, kind.entries) for kind in _kinds(store)]
     if as_json:
         told = {"schema": "faultloop/cache/1", "folder": str(store.root)}
         print(
@@ -80,57 +74,65 @@ def _sum(rooms: Sequence[Room]) -> str:
     return f"{sum(r.entries for r in rooms)} entries, {sum(r.bytes for r in rooms) / _MIB:.0f} MiB"
 
 
-def _look(name: str, entries: Sequence[Path], use: _Use = last_use) -> Room:
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """Things of one kind: what there is, and how it is asked and removed."""
+
+    name: str
+    entries: Sequence[Path]
+    use: Callable[[Path], float]
+    """When one was last asked for, in seconds of the epoch."""
+    remove: Callable[[Path, float], bool]
+    """Remove one that nobody asked for since then; whether it is gone."""
+
+
+def _kinds(store: Cache) -> list[_Kind]:
+    """All that the cache holds: entries, and environments, which are none."""
+
+    def remove(entry: Path, since: float) -> bool:
+        return store.remove_unused(entry.parent.name, entry.name, since)
+
+    kinds = [_Kind(name, store.entries(name), last_use, remove) for name in store.rooms()]
+    environments = sorted(mark.parent for mark in (store.root / _ENVIRONMENTS).glob(f"*/{_COMPLETE}"))
+    kinds.append(_Kind(_ENVIRONMENTS, environments, _environment_use, _remove_environment))
+    return [kind for kind in kinds if kind.entries]
+
+
+def _look(kind: _Kind, entries: Sequence[Path]) -> Room:
     now, uses, size, count = time.time(), [0.0], 0, 0
     for entry in entries:
         with contextlib.suppress(FileNotFoundError):  # gone meanwhile
-            uses.append((now - use(entry)) / _DAY)
+            uses.append((now - kind.use(entry)) / _DAY)
             size += disk_bytes(entry)
             count += 1
-    return Room(name, count, size, max(uses))
+    return Room(kind.name, count, size, max(uses))
 
 
 def _remove(store: Cache, days: int) -> list[Room]:
     """What was removed."""
     since = time.time() - days * _DAY
-
-    def remove_entry(entry: Path) -> bool:
-        return store.remove_unused(entry.parent.name, entry.name, since)
-
-    gone = [_remove_of(name, store.entries(name), since, remove_entry) for name in store.rooms()]
-    environments = _environments(store.root)
-    gone.append(_remove_of(_ENVIRONMENTS, environments, since, _remove_environment, _environment_use))
-    return [room for room in gone if room.entries]
+    return [gone for kind in _kinds(store) if (gone := _remove_of(kind, since)).entries]
 
 
-def _remove_of(
-    room: str, entries: Sequence[Path], since: float, remove: Callable[[Path], bool], use: _Use = last_use
-) -> Room:
-    """What of a room was removed, of that which nobody asked for after ``since``."""
+def _remove_of(kind: _Kind, since: float) -> Room:
+    """What of a kind was removed, of that which nobody asked for after ``since``."""
     gone = []
-    for entry in entries:
+    for entry in kind.entries:
         with contextlib.suppress(FileNotFoundError):
-            if use(entry) < since:
-                what = _look(room, [entry], use)
-                if remove(entry):
+            if kind.use(entry) < since:
+                what = _look(kind, [entry])
+                if kind.remove(entry, since):
                     gone.append(what)
-    return Room(room, len(gone), sum(r.bytes for r in gone), max((r.oldest_use for r in gone), default=0.0))
-
-
-def _environments(root: Path) -> list[Path]:
-    return sorted(mark.parent for mark in (root / _ENVIRONMENTS).glob(f"*/{_COMPLETE}"))
+    return Room(kind.name, len(gone), sum(r.bytes for r in gone), max((r.oldest_use for r in gone), default=0.0))
 
 
 def _environment_use(folder: Path) -> float:
     return last_use(folder / _COMPLETE)
 
 
-def _remove_environment(folder: Path) -> bool:
-    """By a rename first: what an interruption leaves is complete for nobody, and goes with the next removal."""
+def _remove_environment(folder: Path, _: float) -> bool:
+    """What an interruption leaves is complete for nobody, and goes with the next removal."""
     if folder.samefile(sys.prefix):
         return False
-    left = folder.with_name(f"{folder.name}-")
-    shutil.rmtree(left, ignore_errors=True)
-    folder.rename(left)
-    shutil.rmtree(left)
+    drop(folder)
     return True
