@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,8 @@ from bench.frame import Found, LeftOut, Measure, alternate
 from bench.measures import ALL
 from bench.table import found_table, then_table
 from harness import layout
-from harness.errors import ExitStatus, FaultloopError, UserError, defect, interrupt_once
+from harness.errors import ExitStatus, FaultloopError, UserError, defect
+from harness.interruption import unwind
 from harness.shown import one_line
 from harness.sources.datafile import nearest
 
@@ -24,9 +24,7 @@ from harness.sources.datafile import nearest
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print the tables, append to the history. Status 0; 2: unknown name; 4: a measure failed."""
     options = _options(argv)
-    handler = interrupt_once([])
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, handler)
+    unwind()
     try:
         return run(options)
     except FaultloopError as error:

@@ -6,17 +6,16 @@ Imports of jobs stay inside the verbs: ``--help`` must not pay for paramiko.
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import signal
 import sys
-from collections.abc import Iterator
 
 import typer
 from typer.exceptions import TyperException
 
-from harness.errors import ExitStatus, FaultloopError, interrupt_once
+from harness.errors import ExitStatus, FaultloopError
+from harness.interruption import unwinding
 from harness.verbs import bisect, bundles, host, inside, kernels, manual, nightly, patches, pool, reports
 
 app = typer.Typer(
@@ -36,7 +35,7 @@ for _group in (patches, kernels, bisect, nightly, inside, reports, bundles, pool
 def main() -> None:
     """Entry point: errors become one message and an exit status, never a traceback."""
     caught: list[int] = []
-    with _signals(caught):
+    with unwinding(caught):
         status = _call(caught)
     gc.freeze()  # the interpreter would look through all that is left, once more: a quarter of a second
     sys.exit(_for_git(status))
@@ -71,18 +70,6 @@ def _call(caught: list[int]) -> int:
     except OSError as error:
         print(f"faultloop: {error}", file=sys.stderr)
         return ExitStatus.INFRASTRUCTURE
-
-
-@contextlib.contextmanager
-def _signals(caught: list[int]) -> Iterator[None]:
-    """SIGTERM, SIGHUP and SIGINT unwind every context manager, as Ctrl-C does; a second one changes nothing."""
-    handler = interrupt_once(caught)
-    old = {s: signal.signal(s, handler) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, former in old.items():
-            signal.signal(number, former)
 
 
 def _tell(error: FaultloopError) -> None:

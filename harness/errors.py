@@ -8,7 +8,6 @@ way out. The command line prints it without a traceback and exits with the error
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
 from enum import IntEnum
 
 
@@ -22,20 +21,6 @@ class ExitStatus(IntEnum):
     INFRASTRUCTURE = 4
     INTERRUPTED = 130
     STOP_BISECT = 255
-
-
-def interrupt_once(caught: list[int]) -> Callable[[int, object], None]:
-    """A handler that notes the first signal and unwinds; a later one changes nothing.
-
-    It stays in place: Python complains of a signal that comes while its handler is taken away.
-    """
-
-    def on_signal(number: int, _frame: object) -> None:
-        if not caught:
-            caught.append(number)
-            raise KeyboardInterrupt
-
-    return on_signal
 
 
 class FaultloopError(Exception):

@@ -20,6 +20,7 @@ from harness.build.cache import Cache
 from harness.build.sandbox import of_user
 from harness.build.store import VARIABLE, Store
 from harness.errors import ExitStatus, FaultloopError, InfrastructureError, defect
+from harness.interruption import unwind
 from harness.jobs import guests, orders, pool
 from harness.jobs.orders import BuildOrder, GuestOrder, Reply
 from harness.model import BuiltKernel, Emulator, GuestImage, Kernel, Series, Workload
@@ -34,8 +35,8 @@ _VERSION_SECONDS = 30
 
 def main() -> int:
     """Parent's pid as the argument, the order on standard input; the reply on standard output."""
-    pool.unwind_on_signals()
     try:
+        unwind()
         pool.end_with(int(sys.argv[1]))
         reply = _do(sys.stdin.read())
     except KeyboardInterrupt:

@@ -8,19 +8,19 @@ travel back.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from harness.errors import ExitStatus, FaultloopError, InfrastructureError, defect, interrupt_once
+from harness.errors import ExitStatus, FaultloopError, InfrastructureError, defect
+from harness.interruption import held, unwind
 
 if TYPE_CHECKING:
     from harness.build.cache import Cache
@@ -33,7 +33,6 @@ VARIABLE = "FAULTLOOP_POOL"
 Task = Callable[[], None]
 OnEnd = Callable[[int, FaultloopError | None], None]
 
-_HELD = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _STOP_SECONDS = 20.0
 """How long a task may take to clean up after SIGTERM before it is killed."""
@@ -86,7 +85,7 @@ def run(tasks: Sequence[Task], *, at_once: int, on_end: OnEnd | None = None) -> 
                 index, task = waiting.pop(0)
                 ours, theirs = context.Pipe(duplex=False)
                 process: BaseProcess = context.Process(target=_child, args=(task, theirs, os.getpid()))
-                with _signals_held():
+                with held():
                     process.start()
                     running[ours] = (index, process)
                 theirs.close()
@@ -99,16 +98,6 @@ def run(tasks: Sequence[Task], *, at_once: int, on_end: OnEnd | None = None) -> 
     finally:
         _stop([process for _, process in running.values()])
     return errors
-
-
-@contextlib.contextmanager
-def _signals_held() -> Iterator[None]:
-    """What a signal's handler raises in a hook around a fork is lost, and the interruption with it."""
-    old = signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
 
 def _harvest(ours: Connection, process: BaseProcess) -> FaultloopError | None:
@@ -134,9 +123,8 @@ def _stop(processes: Sequence[BaseProcess]) -> None:
 
 def _child(task: Task, theirs: Connection, parent: int) -> None:
     """Body of a task's process: no traceback for the user, whatever happens."""
-    unwind_on_signals()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
     try:
+        unwind()
         end_with(parent)
         task()
     except FaultloopError as error:
@@ -150,16 +138,6 @@ def _child(task: Task, theirs: Connection, parent: int) -> None:
     theirs.close()
     sys.stdout.flush()
     sys.stderr.flush()
-
-
-def unwind_on_signals() -> None:
-    """SIGTERM and SIGINT raise KeyboardInterrupt in this process, once.
-
-    Once: Ctrl-C reaches the whole process group, and SIGTERM follows from the parent.
-    """
-    handler = interrupt_once([])
-    signal.signal(signal.SIGTERM, handler)
-    signal.signal(signal.SIGINT, handler)
 
 
 def end_with(parent: int) -> None:

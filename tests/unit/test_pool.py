@@ -58,6 +58,7 @@ def test_no_more_at_once_than_asked(tmp_path: Path) -> None:
 SCRIPT = """
 import sys, time
 from pathlib import Path
+from harness.interruption import unwinding
 from harness.jobs import pool
 folder = Path(sys.argv[1])
 def task(n):
@@ -67,13 +68,9 @@ def task(n):
     finally:
         time.sleep(0.5)
         (folder / f"cleaned-{n}").touch()
-def stop(number, frame):
-    raise KeyboardInterrupt
-import signal
-signal.signal(signal.SIGTERM, stop)
-signal.signal(signal.SIGINT, stop)
 try:
-    pool.run([lambda: task(1), lambda: task(2), lambda: task(3)], at_once=2)
+    with unwinding([]):
+        pool.run([lambda: task(1), lambda: task(2), lambda: task(3)], at_once=2)
 except KeyboardInterrupt:
     sys.exit(7)
 """
