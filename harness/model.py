@@ -156,6 +156,10 @@ class GuestImage:
     """Exact Debian packages inside: ``busybox-static 1:1.35.0-4 sha256:...``."""
 
 
+MEMORY_MIB = 256
+"""Of a guest: all paths do with 160; the rest is for larger kernels (docs/performance.md, "Memory")."""
+
+
 @dataclass(frozen=True, slots=True)
 class Setup:
     """The machine: CPU model, SMMU features, page size of the kernel."""
@@ -163,7 +167,7 @@ class Setup:
     name: str
     cpu: str
     """QEMU CPU model; cortex-a57 has no hardware dirty bit, cortex-a76 has."""
-    memory_mib: int = 512
+    memory_mib: int = MEMORY_MIB
     cpus: int = 1
     page_kib: int = 4
     """Page size of the kernel: 4, 16 or 64 KiB."""

@@ -29,7 +29,7 @@ _WIDTH = 116
 _NEED_DISK = 12.0
 """GiB: two kernels with objects, sources, emulator, and a patched variant in the making."""
 _NEED_MEMORY = 3.0
-"""GiB: linking a kernel, or two guests of 512 MiB with their emulators."""
+"""GiB: linking a kernel, or two guests with their emulators."""
 
 _TOOLS = {
     "bwrap": "bubblewrap",

@@ -101,9 +101,10 @@ def _on_setup(
     spec = GuestSpec.of(shop.emulator, built, shop.guest_image, setup, append=_APPEND)
     spec = replace(spec, modules=(*spec.modules, made.launcher, *made.built.values()))
     ran: dict[str, Ran] = {}
+    memory = max(setup.memory_mib, catalogue.LARGE_MEMORY_MIB)  # what they were written for has more
     for cpus, nodes in sorted({(test.cpus, test.nodes) for test in tests}):
         name = setup.name if (cpus, nodes) == (1, 1) else f"{setup.name}-{cpus}-cpus-{nodes}-nodes"
-        machine = replace(spec, setup=replace(setup, cpus=cpus), nodes=nodes)
+        machine = replace(spec, setup=replace(setup, cpus=cpus, memory_mib=memory), nodes=nodes)
         some = [test for test in tests if (test.cpus, test.nodes) == (cpus, nodes)]
         ran |= {r.name: r for r in _in_guest(machine, some, kernel, made, where / name)}
     return [ran[test.name] for test in tests]

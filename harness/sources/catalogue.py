@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from harness.errors import UserError
-from harness.model import Differs, Outcome, Setup, Workload
+from harness.model import MEMORY_MIB, Differs, Outcome, Setup, Workload
 from harness.sources import datafile
 
 
@@ -22,6 +22,8 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+LARGE_MEMORY_MIB = 512
+"""Of a guest whose kernel has larger pages, and so larger blocks, or keeps account of memory in memory."""
 _MOST_MEMORY_MIB = 8192
 """Of a guest that a stranger's file describes."""
 _WITHOUT_16K = frozenset({"cortex-a53", "cortex-a57", "cortex-a72"})
@@ -84,7 +86,7 @@ class _Workloads(_Strict):
 class _SetupRow(_Strict):
     cpu: str
     oas: int = 44
-    memory_mib: int = 512
+    memory_mib: int | None = Field(default=None, ge=64)
     cpus: int = Field(default=1, ge=1, le=8)
     page_kib: Literal[4, 16, 64] = 4
     ssidsize: int = Field(default=16, ge=0, le=20)
@@ -110,6 +112,12 @@ class _SetupRow(_Strict):
     def _switch(cls, value: object) -> object:
         """YAML's `on` and `off` are truth values."""
         return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+    def setup(self, name: str, accel: str) -> Setup:
+        """The machine of that name; as much memory as its workloads need where none is given."""
+        large = self.page_kib > 4 or self.debug or self.kasan
+        memory = (LARGE_MEMORY_MIB if large else MEMORY_MIB) if self.memory_mib is None else self.memory_mib
+        return Setup(name=name, accel=accel, **self.model_dump(exclude={"memory_mib"}), memory_mib=memory)
 
 
 class _Setups(_Strict):
@@ -165,7 +173,7 @@ def setups(path: Path, select: str = "", *, accel: str = "tcg") -> tuple[Setup, 
     table = datafile.load(path, _Setups)
     words = select.replace(",", " ").split() or list(table.default)
     names = [name for word in words for name in table.sets.get(word, (word,))]
-    return tuple(Setup(name=n, accel=accel, **_row(n, table).model_dump()) for n in dict.fromkeys(names))
+    return tuple(_row(name, table).setup(name, accel) for name in dict.fromkeys(names))
 
 
 def checked_setup(given: Setup) -> Setup:
@@ -176,16 +184,17 @@ def checked_setup(given: Setup) -> Setup:
     except ValidationError as error:
         fault = error.errors()[0]
         raise UserError(f"setup: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from None
+    made = row.setup(given.name, given.accel)
     strange = (
         not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,99}", given.name)
         or not re.fullmatch(r"[a-z0-9-]{1,40}", row.cpu)
         or given.accel not in ("tcg", "kvm")
-        or not 64 <= row.memory_mib <= _MOST_MEMORY_MIB
+        or made.memory_mib > _MOST_MEMORY_MIB
         or not 0 <= row.oas <= 64
     )
     if strange:
         raise UserError("setup: a name, CPU, accelerator, or a size of memory or address that no setup has")
-    return Setup(name=given.name, accel=given.accel, **row.model_dump())
+    return made
 
 
 def setup_names(path: Path) -> list[tuple[str, str]]:

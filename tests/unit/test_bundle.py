@@ -179,6 +179,7 @@ GOOD = Setup("cortex-a76+httu=dirty", "cortex-a76", httu="dirty")
         {"accel": "tcg,one-insn-per-tb=on"},
         {"thp": "never init=/bin/sh"},
         {"memory_mib": 1 << 20},
+        {"memory_mib": 0},
         {"cpus": 4096},
         {"stall": "on,x=y"},
         {"oas": -1},

@@ -49,7 +49,28 @@ def test_a_setup_is_changed_by_name() -> None:
         page_kib=16,
         stall="force",
         hw_dirty=True,
+        memory_mib=512,
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "memory"),
+    [
+        ("cortex-a57", 256),
+        ("a57-no-contpte", 256),
+        ("a35-16k", 512),
+        ("a57-64k", 512),
+        ("a57-debug", 512),
+        ("a57-kasan", 512),
+        ("cortex-a57+page_kib=64", 512),
+        ("cortex-a57+memory_mib=300", 300),
+        ("a57-64k+memory_mib=64", 64),
+    ],
+)
+def test_memory_is_what_the_kernel_needs_or_what_is_asked_for(name: str, memory: int) -> None:
+    (setup,) = catalogue.setups(FILE, name)
+    assert setup.memory_mib == memory
+    assert catalogue.checked_setup(setup) == setup
 
 
 @pytest.mark.parametrize(
@@ -62,6 +83,7 @@ def test_a_setup_is_changed_by_name() -> None:
         ("cortex-a57+iotlb=-1", "iotlb=-1"),
         ("cortex-a57+ssidsize=21", "ssidsize=21"),
         ("cortex-a57+page_kib=8", "page_kib=8"),
+        ("cortex-a57+memory_mib=63", "memory_mib=63"),
         ("cortex-a57+page_kib=16", "page_kib=16: .*cortex-a57 has no pages of 16 KiB; cortex-a35"),
     ],
 )
