@@ -16,7 +16,7 @@ from bench.measures import ALL
 from bench.table import found_table, then_table
 from harness import layout
 from harness.errors import ExitStatus, FaultloopError, UserError, defect
-from harness.interruption import unwind
+from harness.interruption import unwinding
 from harness.shown import one_line
 from harness.sources.datafile import nearest
 
@@ -24,12 +24,12 @@ from harness.sources.datafile import nearest
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print the tables, append to the history. Status 0; 2: unknown name; 4: a measure failed."""
     options = _options(argv)
-    unwind()
-    try:
-        return run(options)
-    except FaultloopError as error:
-        print(f"bench: {error.message}", file=sys.stderr)
-        return error.status
+    with unwinding([]):
+        try:
+            return run(options)
+        except FaultloopError as error:
+            print(f"bench: {error.message}", file=sys.stderr)
+            return error.status
 
 
 def run(options: argparse.Namespace) -> int:

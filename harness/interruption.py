@@ -15,64 +15,42 @@ import threading
 import time
 from collections.abc import Iterator
 
-_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 _AGAIN_SECONDS = 0.02
 
 
 @contextlib.contextmanager
 def unwinding(caught: list[int]) -> Iterator[None]:
     """Signals unwind what is done here; ``caught`` gets the number of the first. Later ones change nothing."""
-    handler = _once(caught)
-    old = {number: signal.signal(number, handler) for number in _SIGNALS}
-    again = _Again(caught)
+    watch = _Watch(caught)
     try:
         yield
     finally:
-        again.stop()
-        for number, former in old.items():
-            signal.signal(number, former)
+        watch.stop()
 
 
 def unwind() -> None:
-    """As :func:`unwinding`, for the rest of this process; also for one that was forked from such a process."""
-    caught: list[int] = []
-    handler = _once(caught)
-    for number in _SIGNALS:
-        signal.signal(number, handler)
-    _Again(caught)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    """As :func:`unwinding`, for the rest of this process; also for one that was started with signals held."""
+    _Watch([])
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
 
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
     """Signals wait: what a handler raises in a hook around a fork is lost, and the interruption with it."""
-    old = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
 
-def _once(caught: list[int]) -> signal._HANDLER:
-    """A handler that notes the first signal and unwinds; a later one changes nothing.
-
-    It stays in place: Python complains of a signal that comes while its handler is taken away. Once, as Ctrl-C
-    reaches the whole process group, and SIGTERM follows from the parent.
-    """
-
-    def on_signal(number: int, _frame: object) -> None:
-        if not caught:
-            caught.append(number)
-            raise KeyboardInterrupt
-
-    return on_signal
-
-
-class _Again:
-    """Sends a signal to the main thread again until ``caught`` has one."""
+class _Watch:
+    """Handles the signals, and sends the first one to the main thread again until ``caught`` has it."""
 
     def __init__(self, caught: list[int]) -> None:
         self._caught = caught
+        self._former = {number: signal.signal(number, self._handle) for number in SIGNALS}
         self._main = threading.get_ident()
         self._told, self._tell = os.pipe()
         os.set_blocking(self._tell, False)
@@ -81,15 +59,26 @@ class _Again:
             self._thread.start()
         self._before = signal.set_wakeup_fd(self._tell, warn_on_full_buffer=False)
 
+    def _handle(self, number: int, _frame: object) -> None:
+        """Once: Ctrl-C reaches the whole process group, and SIGTERM follows from the parent.
+
+        It stays in place: Python complains of a signal that comes while its handler is taken away.
+        """
+        if not self._caught:
+            self._caught.append(number)
+            raise KeyboardInterrupt
+
     def _send(self) -> None:
         while came := os.read(self._told, 1):
-            while came[0] in _SIGNALS and not self._caught:
+            while came[0] in SIGNALS and not self._caught:
                 signal.pthread_kill(self._main, came[0])
                 time.sleep(_AGAIN_SECONDS)
 
     def stop(self) -> None:
-        """To be called before the handlers go: by then none is sent."""
+        """The former handlers are back, and no signal is under way that would meet them."""
         signal.set_wakeup_fd(self._before)
         os.close(self._tell)
         self._thread.join()
         os.close(self._told)
+        for number, former in self._former.items():
+            signal.signal(number, former)

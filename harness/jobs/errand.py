@@ -8,7 +8,6 @@ when the worker ends, however that ends.
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -147,5 +146,4 @@ def _build(order: BuildOrder, cache: Cache, store: Store) -> Reply:
 
 
 if __name__ == "__main__":
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     sys.exit(main())

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -26,6 +25,7 @@ from harness import layout
 from harness.build.sandbox import of_user
 from harness.build.store import VARIABLE, Store
 from harness.errors import InfrastructureError, UserError
+from harness.interruption import SIGNALS
 from harness.jobs import address as addresses
 from harness.jobs import orders
 from harness.jobs.address import Address
@@ -242,7 +242,7 @@ async def _until_signal(server: Any, what: str) -> str:
     """Run a Dask server; how it ended: ``signal``, or why."""
     loop = asyncio.get_running_loop()
     called = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in SIGNALS:
         loop.add_signal_handler(number, called.set)
     async with server:
         print(f"ready at {server.address}", flush=True)
