@@ -38,7 +38,12 @@ _APPEND = ("proc_mem.force_override=always",)
 def selftests(request: Request, shop: Workshop, names: Sequence[str]) -> tuple[Selftests, ExitStatus]:
     """Run them on ``request.kernel``, with ``request.patches`` on top if there are any."""
     tests = rows.load(layout.project().guest_tests / "selftests" / "selftests.yaml", names)
-    setups = catalogue.setups(layout.project().root / "setups.yaml", request.setups, accel=request.accel)
+    setups = catalogue.setups(
+        layout.project().root / "setups.yaml",
+        request.setups,
+        accel=request.accel,
+        memory_mib=catalogue.LARGE_MEMORY_MIB,  # what they were written for has more
+    )
     given = Given(Series())
     if request.patches:
         given = shop.patches(request.patches, version=request.version, tree=request.tree)
@@ -101,10 +106,9 @@ def _on_setup(
     spec = GuestSpec.of(shop.emulator, built, shop.guest_image, setup, append=_APPEND)
     spec = replace(spec, modules=(*spec.modules, made.launcher, *made.built.values()))
     ran: dict[str, Ran] = {}
-    memory = max(setup.memory_mib, catalogue.LARGE_MEMORY_MIB)  # what they were written for has more
     for cpus, nodes in sorted({(test.cpus, test.nodes) for test in tests}):
         name = setup.name if (cpus, nodes) == (1, 1) else f"{setup.name}-{cpus}-cpus-{nodes}-nodes"
-        machine = replace(spec, setup=replace(setup, cpus=cpus, memory_mib=memory), nodes=nodes)
+        machine = replace(spec, setup=replace(setup, cpus=cpus), nodes=nodes)
         some = [test for test in tests if (test.cpus, test.nodes) == (cpus, nodes)]
         ran |= {r.name: r for r in _in_guest(machine, some, kernel, made, where / name)}
     return [ran[test.name] for test in tests]

@@ -113,10 +113,11 @@ class _SetupRow(_Strict):
         """YAML's `on` and `off` are truth values."""
         return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
-    def setup(self, name: str, accel: str) -> Setup:
-        """The machine of that name; as much memory as its workloads need where none is given."""
+    def setup(self, name: str, accel: str, memory_mib: int = MEMORY_MIB) -> Setup:
+        """The machine of that name. Where no memory is given: ``memory_mib``, or more if its kernel needs it."""
         large = self.page_kib > 4 or self.debug or self.kasan
-        memory = (LARGE_MEMORY_MIB if large else MEMORY_MIB) if self.memory_mib is None else self.memory_mib
+        needed = max(memory_mib, LARGE_MEMORY_MIB) if large else memory_mib
+        memory = needed if self.memory_mib is None else self.memory_mib
         return Setup(name=name, accel=accel, **self.model_dump(exclude={"memory_mib"}), memory_mib=memory)
 
 
@@ -165,15 +166,16 @@ def _chosen(row: Workload, pattern: str) -> bool:
     return fnmatch.fnmatch(row.path, pattern) or fnmatch.fnmatch(f"{_FAMILY}{row.family}", pattern)
 
 
-def setups(path: Path, select: str = "", *, accel: str = "tcg") -> tuple[Setup, ...]:
+def setups(path: Path, select: str = "", *, accel: str = "tcg", memory_mib: int = MEMORY_MIB) -> tuple[Setup, ...]:
     """Setups by name, or by that of a set, separated by commas or blanks; the file's default when none is named.
 
     ``NAME+key=value+...`` is a setup of the file with some of its fields changed; that is its name, too.
+    ``memory_mib`` is what those get that do not say how much they have.
     """
     table = datafile.load(path, _Setups)
     words = select.replace(",", " ").split() or list(table.default)
     names = [name for word in words for name in table.sets.get(word, (word,))]
-    return tuple(_row(name, table).setup(name, accel) for name in dict.fromkeys(names))
+    return tuple(_row(name, table).setup(name, accel, memory_mib) for name in dict.fromkeys(names))
 
 
 def checked_setup(given: Setup) -> Setup:

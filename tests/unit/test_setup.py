@@ -73,6 +73,13 @@ def test_memory_is_what_the_kernel_needs_or_what_is_asked_for(name: str, memory:
     assert catalogue.checked_setup(setup) == setup
 
 
+def test_a_job_may_give_more_memory_to_those_that_do_not_say() -> None:
+    """Linux's own selftests do."""
+    names = "cortex-a57, a57-64k, cortex-a57+memory_mib=160"
+    assert [s.memory_mib for s in catalogue.setups(FILE, names, memory_mib=300)] == [300, 512, 160]
+    assert [s.memory_mib for s in catalogue.setups(FILE, names, memory_mib=600)] == [600, 600, 160]
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
