@@ -60,11 +60,11 @@ class Bench:
 
     def setups(self, names: str) -> tuple[Setup, ...]:
         """Setups by name; empty: those of every verdict."""
-        return catalogue.setups(self.project.root / "setups.yaml", names)
+        return catalogue.setups(self.project.setups, names)
 
     def workloads(self, names: str) -> tuple[Workload, ...]:
         """Workloads by name, glob or family."""
-        return catalogue.workloads(self.project.guest_tests / "workloads" / "catalogue.yaml", names)
+        return catalogue.workloads(self.project.workloads, names)
 
     def command(
         self,

@@ -33,6 +33,11 @@ class Layout:
         return self.root / "kernels.yaml"
 
     @property
+    def setups(self) -> Path:
+        """``setups.yaml``: which machines there are."""
+        return self.root / "setups.yaml"
+
+    @property
     def packages(self) -> Path:
         """The Debian packages that the host needs."""
         return self.root / "tools" / "packages.txt"
@@ -44,13 +49,23 @@ class Layout:
 
     @property
     def linux(self) -> Path:
-        """Our own kernel patches and what is expected of them."""
+        """Our own kernel patches."""
         return self.root / "patches" / "linux"
+
+    @property
+    def expectations(self) -> Path:
+        """What is expected of our own kernel patches."""
+        return self.linux / "catalogue.yaml"
 
     @property
     def guest_tests(self) -> Path:
         """Driver, workloads and init of the guest."""
         return self.root / "guest-tests"
+
+    @property
+    def workloads(self) -> Path:
+        """Which paths there are."""
+        return self.guest_tests / "workloads" / "catalogue.yaml"
 
     @property
     def driver(self) -> Path:

@@ -79,8 +79,8 @@ def bisect(request: BisectRequest, shop: Workshop) -> Bisection:
     """
     tree = git_range.top(Path(request.tree).expanduser())
     good, bad = git.resolve(tree, request.good), git.resolve(tree, request.bad)
-    workloads = catalogue.workloads(project().guest_tests / "workloads" / "catalogue.yaml", request.workloads)
-    setups = catalogue.setups(project().root / "setups.yaml", request.setups, accel=request.accel)
+    workloads = catalogue.workloads(project().workloads, request.workloads)
+    setups = catalogue.setups(project().setups, request.setups, accel=request.accel)
     one_kernel(setups)
     series = shop.patches(request.patches, version=None, tree=str(tree)).series if request.patches else Series()
     asked = _asked(request, tree, good, bad, workloads, setups, series)

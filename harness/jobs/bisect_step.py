@@ -51,9 +51,9 @@ def step(request: StepRequest, shop: Workshop) -> tuple[Step, int]:
     """What the commit is, and the status for git."""
     tree = git_range.top(Path(request.tree).expanduser())
     sha = git.resolve(tree, request.rev or ("BISECT_HEAD" if git.has_commit(tree, "BISECT_HEAD") else "HEAD"))
-    found = catalogue.workloads(project().guest_tests / "workloads" / "catalogue.yaml", request.workloads)
+    found = catalogue.workloads(project().workloads, request.workloads)
     workloads = tuple(w for w in found if request.workloads or not w.unmended)
-    setups = catalogue.setups(project().root / "setups.yaml", request.setups, accel=request.accel)
+    setups = catalogue.setups(project().setups, request.setups, accel=request.accel)
     one_kernel(setups)
     series = shop.patches(request.patches, version=None, tree=str(tree)).series if request.patches else Series()
     folder = request.results.absolute() / "bisect-steps"

@@ -40,8 +40,8 @@ def catalogue(request: Request, shop: Workshop, names: Sequence[str] = (), *, dr
 
 def load() -> tuple[Expectation, ...]:
     """All rows of the catalogue."""
-    paths = workloads.workloads(project().guest_tests / "workloads" / "catalogue.yaml")
-    return expectations.load(project().linux / "catalogue.yaml", [w.path for w in paths]).patches
+    paths = workloads.workloads(project().workloads)
+    return expectations.load(project().expectations, [w.path for w in paths]).patches
 
 
 def select(rows: Sequence[Expectation], names: Sequence[str], series: str) -> list[Expectation]:

@@ -41,8 +41,8 @@ _SITES_LOG = "sites.log"
 
 def coverage(request: Request, shop: Workshop) -> tuple[Coverage, ExitStatus]:
     """Measure the coverage of a kernel, with ``request.patches`` on top if there are any."""
-    workloads = catalogue.workloads(project().guest_tests / "workloads" / "catalogue.yaml", request.workloads)
-    setups = catalogue.setups(project().root / "setups.yaml", request.setups, accel=request.accel)
+    workloads = catalogue.workloads(project().workloads, request.workloads)
+    setups = catalogue.setups(project().setups, request.setups, accel=request.accel)
     given = Given(Series())
     if request.patches:
         given = shop.patches(request.patches, version=request.version, tree=request.tree)

@@ -54,7 +54,7 @@ def subject(
 ) -> Subject:
     """The kernel built with symbols, and what to run on it: a path of the catalogue or a command of the user's."""
     path = "" if command else one_path(workload).path
-    chosen = catalogue.setups(layout.project().root / "setups.yaml", setup, accel=accel)[0]
+    chosen = catalogue.setups(layout.project().setups, setup, accel=accel)[0]
     given = shop.patches(patches, version=None, tree="") if patches else Given(Series())
     base = base_of(given, shop, asked=kernel, tree="").kernel
     built = shop.variant(base, given.series, setup=chosen, symbols=True)

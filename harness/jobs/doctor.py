@@ -142,7 +142,7 @@ def _sources(cache: Cache) -> list[Finding]:
 def _setups() -> list[Finding]:
     """SVA preconditions that can be told without a guest."""
     found = []
-    for setup in catalogue.setups(layout.project().root / "setups.yaml"):
+    for setup in catalogue.setups(layout.project().setups):
         parange = PARANGE.get(setup.cpu)
         wide = parange is None or setup.oas >= parange
         seen = f"OAS {setup.oas}, PARange {parange or 'unknown'}, SSIDSIZE {setup.ssidsize}, stall {setup.stall}"

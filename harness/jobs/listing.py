@@ -17,7 +17,7 @@ from harness.sources import catalogue
 
 def workloads(stream: TextIO, *, as_json: bool = False) -> None:
     """Print the catalogue of paths, as a table or for programs."""
-    rows = catalogue.workloads(layout.project().guest_tests / "workloads" / "catalogue.yaml")
+    rows = catalogue.workloads(layout.project().workloads)
     if as_json:
         told = {"schema": "faultloop/workloads/1", "workloads": [asdict(row) for row in rows]}
         print(json.dumps(told, indent=1), file=stream)

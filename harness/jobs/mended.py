@@ -41,5 +41,5 @@ def mended(kernel: Kernel, workloads: Iterable[Workload], records: Iterable[Gues
 
 
 def _ours() -> tuple[Expectation, ...]:
-    paths = [w.path for w in catalogue.workloads(project().guest_tests / "workloads" / "catalogue.yaml")]
-    return expectations.load(project().linux / "catalogue.yaml", paths).patches
+    paths = [w.path for w in catalogue.workloads(project().workloads)]
+    return expectations.load(project().expectations, paths).patches

@@ -133,12 +133,10 @@ class _Job:
         self._shop = shop
         self._clock = time.monotonic()
         self._started = datetime.now(UTC).isoformat(timespec="seconds")
-        table = project().guest_tests / "workloads" / "catalogue.yaml"
+        table = project().workloads
         self._every = catalogue.workloads(table)
         self._workloads: tuple[Workload, ...] = catalogue.workloads(table, request.workloads)
-        self._setups: tuple[Setup, ...] = catalogue.setups(
-            project().root / "setups.yaml", request.setups, accel=request.accel
-        )
+        self._setups: tuple[Setup, ...] = catalogue.setups(project().setups, request.setups, accel=request.accel)
         self._tree = _name(request.tree)
         self._store = Store(jobs_history.where(request.results))
         self._past = history.nights(self._store, tree=self._tree, branch=request.branch, most=_HELD)

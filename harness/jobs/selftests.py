@@ -39,7 +39,7 @@ def selftests(request: Request, shop: Workshop, names: Sequence[str]) -> tuple[S
     """Run them on ``request.kernel``, with ``request.patches`` on top if there are any."""
     tests = rows.load(layout.project().guest_tests / "selftests" / "selftests.yaml", names)
     setups = catalogue.setups(
-        layout.project().root / "setups.yaml",
+        layout.project().setups,
         request.setups,
         accel=request.accel,
         memory_mib=catalogue.LARGE_MEMORY_MIB,  # what they were written for has more

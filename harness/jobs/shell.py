@@ -40,7 +40,7 @@ def shell(
     ssh = shutil.which("ssh")
     if ssh is None:
         raise InfrastructureError("`ssh` is not installed (Debian package openssh-client)")
-    chosen = catalogue.setups(layout.project().root / "setups.yaml", setup, accel=accel)[0]
+    chosen = catalogue.setups(layout.project().setups, setup, accel=accel)[0]
     given = shop.patches(patches, version=None, tree="") if patches else Given(Series())
     series = given.series
     base = base_of(given, shop, asked=kernel, tree="").kernel

@@ -49,7 +49,7 @@ def stress(shop: Workshop, *, kernel: str, setup: str, seed: int, operations: in
     """Boot one guest, run the seed, shrink what fails (in the same guest: a failure leaves it usable)."""
     if not 1 <= operations <= 1_000_000:
         raise UserError(f"{operations} operations: 1 to 1000000 are possible")
-    chosen = catalogue.setups(layout.project().root / "setups.yaml", setup, accel=accel)[0]
+    chosen = catalogue.setups(layout.project().setups, setup, accel=accel)[0]
     base = base_of(Given(Series()), shop, asked=kernel, tree="").kernel
     emulator, image = shop.emulator, shop.guest_image
     built = shop.variant(base, setup=chosen)

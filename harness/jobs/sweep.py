@@ -34,11 +34,9 @@ DEFAULT_SETUPS = "sweep"
 def sweep(request: Request, shop: Workshop, kernels: Sequence[str]) -> tuple[Sweep, ExitStatus]:
     """Run everything that ``kernels``, ``request.setups`` and ``request.workloads`` name."""
     clock = time.monotonic()
-    file = project().guest_tests / "workloads" / "catalogue.yaml"
+    file = project().workloads
     workloads, differs = catalogue.workloads(file, request.workloads), catalogue.differences(file)
-    setups = catalogue.setups(
-        project().root / "setups.yaml", request.setups or DEFAULT_SETUPS, accel=request.accel
-    )
+    setups = catalogue.setups(project().setups, request.setups or DEFAULT_SETUPS, accel=request.accel)
     found = {kernel.digest: kernel for kernel in map(shop.kernel, dict.fromkeys(kernels or [""]))}
     emulator, image = shop.emulator, shop.guest_image
     cells = [

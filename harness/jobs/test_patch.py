@@ -63,10 +63,8 @@ def run_kernel(request: Request, shop: Workshop) -> tuple[Run, Path]:
 def run_series(request: Request, shop: Workshop, given: Given) -> tuple[Run, Path]:
     """Judge what was given, or tell whether the kernel is affected when that is nothing."""
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
-    workloads = catalogue.workloads(
-        layout.project().guest_tests / "workloads" / "catalogue.yaml", request.workloads
-    )
-    setups = catalogue.setups(layout.project().root / "setups.yaml", request.setups, accel=request.accel)
+    workloads = catalogue.workloads(layout.project().workloads, request.workloads)
+    setups = catalogue.setups(layout.project().setups, request.setups, accel=request.accel)
     series = given.series
     chosen = base_of(given, shop, asked=request.kernel, tree=request.tree)
     kernel = chosen.kernel
@@ -139,7 +137,7 @@ def _guests(
     jobs += [GuestJob("patched", patched, s, workloads) for s in setups] if patched else []
     ahead: list[GuestJob] = []
     if len(jobs) < request.guests_at_once:  # a CPU would stand idle
-        differs = catalogue.differences(layout.project().guest_tests / "workloads" / "catalogue.yaml")
+        differs = catalogue.differences(layout.project().workloads)
         ahead = controls.expected(base, setups, workloads, differs)
     everything = [*jobs, *ahead]
     with shop.progress.step(f"{len(everything)} guests", like=f"guests {len(everything)}") as step:

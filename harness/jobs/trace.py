@@ -55,7 +55,7 @@ def trace(
 ) -> Traced:
     """Boot, run one path, merge what was recorded, write it for Perfetto."""
     path = one_path(workload)
-    chosen = catalogue.setups(layout.project().root / "setups.yaml", setup, accel=accel)[0]
+    chosen = catalogue.setups(layout.project().setups, setup, accel=accel)[0]
     given = shop.patches(patches, version=None, tree="") if patches else Given(Series())
     base = base_of(given, shop, asked=kernel, tree="").kernel
     emulator, image = shop.emulator, shop.guest_image
@@ -101,7 +101,7 @@ def export(run: Path) -> tuple[Path, ...]:
 
 def one_path(name: str) -> Workload:
     """The path of that name; UserError when it is not one."""
-    rows = catalogue.workloads(layout.project().guest_tests / "workloads" / "catalogue.yaml", name)
+    rows = catalogue.workloads(layout.project().workloads, name)
     if not name or len(rows) != 1:
         what = f"{len(rows)} paths" if name else "no path"
         raise UserError(f"'{name}' names {what}: name one (`make workloads` lists them)")

@@ -72,14 +72,14 @@ def _setups() -> Offers:
     from harness.layout import project
     from harness.sources import catalogue
 
-    return catalogue.setup_names(project().root / "setups.yaml")
+    return catalogue.setup_names(project().setups)
 
 
 def _workloads() -> Offers:
     from harness.layout import project
     from harness.sources import catalogue
 
-    rows = catalogue.workloads(project().guest_tests / "workloads" / "catalogue.yaml")
+    rows = catalogue.workloads(project().workloads)
     return [(row.path, row.what) for row in rows]
 
 

@@ -11,7 +11,7 @@ from harness.model import GuestRecord
 from harness.sources import catalogue
 from tests.unit import runs
 
-WORKLOADS = catalogue.workloads(project().guest_tests / "workloads" / "catalogue.yaml")
+WORKLOADS = catalogue.workloads(project().workloads)
 COMMIT = "upstream 6bbd42e2df8f"
 
 

@@ -33,7 +33,7 @@ from harness.swept import Cell
 from tests.unit import runs
 
 A57, A76 = Setup("cortex-a57", "cortex-a57"), Setup("cortex-a76", "cortex-a76", hw_dirty=True)
-WORKLOADS = catalogue.workloads(project().guest_tests / "workloads" / "catalogue.yaml")
+WORKLOADS = catalogue.workloads(project().workloads)
 
 
 def finding(path: str, kind: Kind, outcome: str = "LOOP", setup: str = "cortex-a57", **more: str) -> Finding:

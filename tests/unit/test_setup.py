@@ -16,7 +16,7 @@ from harness.oracle import setup as oracle
 from harness.sources import catalogue
 from harness.vm import command
 
-FILE = project().root / "setups.yaml"
+FILE = project().setups
 A57 = Setup("cortex-a57", "cortex-a57")
 
 IDR0, IDR1, IDR5 = 0x00080116, 16 << 6, 0x74

@@ -63,8 +63,8 @@ def soak(count: int, folder: Path) -> Iterator[dict[str, Any]]:
     """Run them, one after the other; each one's logs are removed when it has been judged."""
     shop = Workshop()
     built = shop.variant(shop.kernel("6.1"))
-    (setup,) = catalogue.setups(layout.project().root / "setups.yaml", SETUP)
-    workloads = catalogue.workloads(layout.project().guest_tests / "workloads" / "catalogue.yaml", ",".join(PATHS))
+    (setup,) = catalogue.setups(layout.project().setups, SETUP)
+    workloads = catalogue.workloads(layout.project().workloads, ",".join(PATHS))
     job = GuestJob("base", built, setup, tuple(workloads))
     emulator, image = shop.emulator, shop.guest_image
     for number in range(count):
