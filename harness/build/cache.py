@@ -234,39 +234,45 @@ def _note_use(entry: Path) -> None:
             os.utime(entry)
 
 
-def _listing(entry: Path) -> tuple[list[tuple[str, int, str]], str]:
-    """Kind (``f``, ``l``, ...), size and relative name of all below ``entry`` but folders and the manifest.
+@contextlib.contextmanager
+def _listing(entry: Path) -> Iterator[Callable[[], tuple[list[str], str]]]:
+    """Gives what tells all below ``entry`` but folders (``f SIZE NAME``, ``l 0 NAME``, ...), and complaints.
 
-    By find(1), whose complaints come second: a kernel has 80,000 files, and every run looks at them.
+    By find(1), which goes on while the block does something else: a kernel has 80,000 files, and every run looks
+    at them.
     """
-    argv = ["find", str(entry), "-mindepth", "1", "!", "-type", "d", "-printf", "%y %s %P\\0"]
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    records = (record.split(" ", 2) for record in os.fsdecode(done.stdout).split("\0")[:-1])
-    found = [(kind, int(size), name) for kind, size, name in records]
-    return [item for item in found if item[2] != MANIFEST], done.stderr.decode(errors="replace").strip()
+    argv = ["find", str(entry), "-mindepth", "1", "!", "-type", "d"]
+    argv += ["(", "-type", "f", "-printf", "f %s %P\\0", "-o", "-printf", "%y 0 %P\\0", ")"]
+    with (
+        os.fdopen(os.memfd_create("listing"), "w+b") as out,
+        subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.PIPE) as process,
+    ):
+
+        def listed() -> tuple[list[str], str]:
+            _, complaints = process.communicate()
+            out.seek(0)
+            return os.fsdecode(out.read()).split("\0")[:-1], complaints.decode(errors="replace").strip()
+
+        yield listed
 
 
 def _fault(entry: Path, read: Sequence[str] = ()) -> str | None:
     """What is wrong with an entry, by sizes, and by the content of what ``read`` names; None when nothing is."""
-    try:
-        manifest = _manifest(entry)
-        files, links, schema = manifest["files"], manifest["links"], manifest["schema"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"no valid {MANIFEST} ({error})"
+    with _listing(entry) as listed:
+        try:
+            manifest = _manifest(entry)
+            files, links, schema = manifest["files"], manifest["links"], manifest["schema"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            return f"no valid {MANIFEST} ({error})"
+        found = set(listed()[0])  # what vanishes meanwhile is missing
     if schema != _SCHEMA:
         return f"{MANIFEST} of another version"
-    seen = 0
-    found, _ = _listing(entry)  # what vanishes meanwhile is missing
-    for kind, size, name in found:
-        if name in links:
-            seen += kind == "l"
-        elif name in files:
-            if size != files[name][0]:
-                return f"{name} has {size} bytes, not {files[name][0]}"
-            seen += 1
-    missing = len(files) + len(links) - seen
-    if missing:
-        return f"{missing} files are missing"
+    for name, (size, _) in files.items():
+        if f"f {size} {name}" not in found:
+            return f"{name} is missing, or no file of {size} bytes"
+    for name in links:
+        if f"l 0 {name}" not in found:
+            return f"{name} is missing, or no link"
     changed = next(_changed(entry, files, read), None)
     return f"{changed}: content changed" if changed else None
 
@@ -323,14 +329,17 @@ def _hashes(entry: Path, names: Iterable[str]) -> dict[str, str]:
 def _write_manifest(entry: Path, room: str, key: str) -> None:
     sizes: dict[str, int] = {}
     links: dict[str, str] = {}
-    found, complaints = _listing(entry)
+    with _listing(entry) as listed:
+        found, complaints = listed()
     if complaints:
         raise InfrastructureError(f"{entry}: cannot be read", detail=complaints)
-    for kind, size, name in found:
+    for kind, size, name in (record.split(" ", 2) for record in found):
+        if name == MANIFEST:
+            continue
         if kind == "l":
             links[name] = str((entry / name).readlink())
         elif kind == "f":
-            sizes[name] = size
+            sizes[name] = int(size)
         else:
             raise InfrastructureError(f"{entry / name}: neither a file, a folder nor a link")
     files = {name: (sizes[name], sha256) for name, sha256 in _hashes(entry, sizes).items()}

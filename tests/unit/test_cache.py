@@ -89,6 +89,16 @@ def _unlink_link(entry: Path) -> None:
     (entry / "link").unlink()
 
 
+def _link_for_a_file(entry: Path) -> None:
+    (entry / "b").unlink()
+    (entry / "b").symlink_to("two")  # as long as the file was
+
+
+def _file_for_a_link(entry: Path) -> None:
+    (entry / "link").unlink()
+    (entry / "link").write_text("sub/a")
+
+
 def _no_manifest(entry: Path) -> None:
     (entry / MANIFEST).unlink()
 
@@ -97,7 +107,10 @@ def _cut_manifest(entry: Path) -> None:
     (entry / MANIFEST).write_text((entry / MANIFEST).read_text()[:40])
 
 
-@pytest.mark.parametrize("damage", [_shorten, _unlink, _unlink_link, _no_manifest, _cut_manifest])
+@pytest.mark.parametrize(
+    "damage",
+    [_shorten, _unlink, _unlink_link, _link_for_a_file, _file_for_a_link, _no_manifest, _cut_manifest],
+)
 def test_damaged_entry_is_made_again(cache: Cache, notices: list[str], damage: object) -> None:
     assert callable(damage)
     entry = cache.make("room", "k", _two_files)
