@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import psutil
 from qemu.qmp.error import QMPError
 from qemu.qmp.legacy import QEMUMonitorProtocol
 
@@ -249,6 +250,11 @@ class Machine:
         """All counters of the SMMU."""
         counters: dict[str, int] = self.qmp("qom-get", path="/machine/smmuv3", property="stats")
         return counters
+
+    def cpu_seconds(self) -> float:
+        """Processor time that QEMU has had."""
+        times = psutil.Process(self._process.pid).cpu_times()
+        return float(times.user + times.system)
 
     def until(self, what: str, condition: Callable[[], bool]) -> None:
         """Let QEMU's main loop run until ``condition``."""
