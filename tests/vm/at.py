@@ -23,15 +23,20 @@ def behind(place: str, fault: int | str) -> list[str]:
     return [sys.executable, "-P", __file__, place, str(int(fault) if isinstance(fault, int) else fault)]
 
 
-def arm(place: str, fault: Callable[[], None]) -> None:
-    """Have ``fault`` happen when ``place`` is reached for the first time."""
-    where, _, text = place.partition("~")
+def find(where: str) -> tuple[Any, str, Callable[..., Any]]:
+    """Of ``module:function`` or ``module:Class.method``: what has it, its name there, and it."""
     module, _, name = where.partition(":")
     owner: Any = importlib.import_module(module)
     *above, last = name.split(".")
     for part in above:
         owner = getattr(owner, part)
-    real = getattr(owner, last)
+    return owner, last, getattr(owner, last)
+
+
+def arm(place: str, fault: Callable[[], None]) -> None:
+    """Have ``fault`` happen when ``place`` is reached for the first time."""
+    where, _, text = place.partition("~")
+    owner, last, real = find(where)
     once = threading.Lock()
 
     @functools.wraps(real)

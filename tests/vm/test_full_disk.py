@@ -21,8 +21,8 @@ pytestmark = [pytest.mark.long, small_disk.needs_root]
 WORDS = ("--base", "6.1", "--setup", "cortex-a57", "--workloads", "anon-reuse", "--json")
 
 CACHE_FULL = {
-    "the index is read": "harness.sources.debian:_run~update",
-    "the package is fetched": "harness.sources.debian:_run~download-file",
+    "the index is read": "harness.sources.debian:run~update",
+    "the package is fetched": "harness.sources.debian:run~download-file",
     "the package is unpacked": "harness.build.sandbox:_stream~dpkg-deb",
     "the source is unpacked": "harness.build.sandbox:_stream~--no-same-owner",
     "the source goes into the cache": "harness.build.cache:_write_manifest~/sources/",

@@ -29,7 +29,7 @@ WORDS = ("--base", "6.1", "--setup", "cortex-a57", "--workloads", "anon-reuse", 
 
 DOWNLOAD = "the package is fetched"
 PHASES = {
-    "the index is read": "harness.sources.debian:_run~update",
+    "the index is read": "harness.sources.debian:run~update",
     DOWNLOAD: "while the mirror stalls",
     "the package is unpacked": "harness.build.sandbox:_stream~dpkg-deb",
     "the source is unpacked": "harness.build.sandbox:_stream~--no-same-owner",
