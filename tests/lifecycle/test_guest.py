@@ -81,7 +81,8 @@ def test_logs_tell_the_whole_story(fakes: Fakes) -> None:
     messages = [json.loads(line.split(maxsplit=2)[2]) for line in fakes.log("qmp.log").splitlines()]
     assert "QMP" in messages[0]
     assert any(message.get("event") == "SHUTDOWN" for message in messages)
-    assert messages[-2]["execute"] == "quit"
+    last = [message for message in messages if "execute" in message][-1]
+    assert last["execute"] == "quit" and {"return": {}, "id": last["id"]} in messages
     assert "-sandbox on,obsolete=deny" in fakes.log("qemu.cmd")
     assert "echo hello: status 0" in fakes.log("ssh.log")
     assert fakes.log("qemu.stderr") == ""
